@@ -1,0 +1,211 @@
+"""The data plane, in Rust. Use it through `wgbind`; this file is its documented contract.
+
+No call holds the GIL while it waits or works on the device, and no packet
+reaches Python. Errors are those of `wgbind.errors`.
+"""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import final
+
+__version__: str
+
+@final
+class PrivateKey:
+    """A Curve25519 private key (RFC 7748), wiped from memory when the object goes."""
+
+    def __new__(cls, text: str) -> PrivateKey:
+        """Parse base64 (44 characters) or hexadecimal (64 digits); raise `KeyFormatError`."""
+
+    @staticmethod
+    def generate() -> PrivateKey:
+        """Make a new key from the system's randomness."""
+
+    def public_key(self) -> PublicKey:
+        """Compute the public key that belongs to it."""
+
+    def reveal(self) -> str:
+        """Return the key as base64. The only way to see it: `repr` and `str` show nothing."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
+@final
+class PublicKey:
+    """A Curve25519 public key: who a peer is. `str` gives base64."""
+
+    def __new__(cls, text: str) -> PublicKey:
+        """Parse base64 (44 characters) or hexadecimal (64 digits); raise `KeyFormatError`."""
+
+    @property
+    def low_order(self) -> bool:
+        """Whether it is a point of low order, which can authenticate nobody (RFC 7748, 6.1)."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class PresharedKey:
+    """A symmetric key that both ends mix into the handshake (the paper, section 5.2)."""
+
+    def __new__(cls, text: str) -> PresharedKey:
+        """Parse base64 (44 characters) or hexadecimal (64 digits); raise `KeyFormatError`."""
+
+    @staticmethod
+    def generate() -> PresharedKey:
+        """Make a new key from the system's randomness."""
+
+    def reveal(self) -> str:
+        """Return the key as base64. The only way to see it: `repr` and `str` show nothing."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
+@final
+class PeerChange:
+    """A change of one peer; what is left out stays as it is, and so does the peer's session."""
+
+    def __new__(
+        cls,
+        public_key: PublicKey,
+        *,
+        remove: bool = False,
+        update_only: bool = False,
+        preshared_key: PresharedKey | None = None,
+        clear_preshared_key: bool = False,
+        endpoint: tuple[str, int] | None = None,
+        persistent_keepalive: int | None = None,
+        replace_allowed_ips: bool = False,
+        allowed_ips: Sequence[str] = (),
+    ) -> PeerChange:
+        """Describe a change.
+
+        `endpoint` is an IP address (no name) and a port. `persistent_keepalive` is in seconds,
+        0 to 65535, 0 for off. `allowed_ips` are prefixes such as "10.0.0.2/32"; an address that
+        another peer has moves to this one. Raises `InputError` for what cannot be parsed.
+        """
+
+    @property
+    def public_key(self) -> PublicKey: ...
+
+@final
+class PeerStatus:
+    """What the device knows of one peer at one moment."""
+
+    @property
+    def public_key(self) -> PublicKey: ...
+    @property
+    def has_preshared_key(self) -> bool: ...
+    @property
+    def endpoint(self) -> tuple[str, int] | None:
+        """Where its last authenticated message came from, or what was configured."""
+
+    @property
+    def allowed_ips(self) -> list[str]: ...
+    @property
+    def last_handshake(self) -> float | None:
+        """Unix time in seconds of the last completed handshake."""
+
+    @property
+    def rx_bytes(self) -> int:
+        """Bytes of UDP payload received from it and authenticated."""
+
+    @property
+    def tx_bytes(self) -> int:
+        """Bytes of UDP payload sent to it."""
+
+    @property
+    def persistent_keepalive(self) -> int:
+        """Seconds; 0 is off."""
+
+@final
+class DeviceStatus:
+    """What a device is and has done, at one moment."""
+
+    @property
+    def name(self) -> str:
+        """The interface's name now: it may have been renamed."""
+
+    @property
+    def public_key(self) -> PublicKey | None: ...
+    @property
+    def listen_port(self) -> int: ...
+    @property
+    def fwmark(self) -> int:
+        """The mark on outgoing UDP packets; 0 is off."""
+
+    @property
+    def mtu(self) -> int: ...
+    @property
+    def peers(self) -> list[PeerStatus]: ...
+    @property
+    def drops(self) -> dict[str, int]:
+        """Packets and datagrams dropped, by reason."""
+
+@final
+class Device:
+    """A TUN interface, its UDP sockets and its worker thread, without addresses and routes."""
+
+    def __new__(
+        cls,
+        name: str,
+        *,
+        mtu: int = 1420,
+        control_socket: bool = True,
+    ) -> Device:
+        """Create the interface `name` and start its worker.
+
+        `control_socket` opens /var/run/wireguard/NAME.sock, where `wg` looks. Raises `InputError`
+        for a bad name, `PrivilegeError` without CAP_NET_ADMIN, `ConflictError` if the interface or
+        the control socket is in use, `DeviceError` for the rest (no /dev/net/tun).
+        """
+
+    @property
+    def name(self) -> str:
+        """The name that the interface was made with."""
+
+    def set(
+        self,
+        *,
+        private_key: PrivateKey | None = None,
+        listen_port: int | None = None,
+        fwmark: int | None = None,
+        replace_peers: bool = False,
+        peers: Sequence[PeerChange] = (),
+    ) -> None:
+        """Apply a change, all of it or nothing; return when the worker works by it.
+
+        `listen_port` 0 lets the system choose. `replace_peers` removes the peers that `peers` does
+        not name. Raises `InputError`, `ConflictError` for a port in use, `DeviceError`.
+        """
+
+    def status(self) -> DeviceStatus:
+        """Read the state of the device and of all its peers."""
+
+    def wait(self, timeout: float | None = None) -> str | None:
+        """Wait until the device ends by itself, at most `timeout` seconds.
+
+        Return None if time ran out, else why it ended: "interface removed", "control socket
+        removed" or "closed". Raise `DeviceError` if its worker failed. Ctrl-C interrupts.
+        """
+
+    def close(self) -> None:
+        """Stop the worker and remove interface and control socket. A second call does nothing."""
+
+    def __enter__(self) -> Device: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+def log_to_stderr(level: str) -> None:
+    """Send the data plane's log lines to standard error.
+
+    `level` is "error", "warn", "info", "debug" or "trace". Only the first call counts. Raises
+    `InputError` for another word.
+    """

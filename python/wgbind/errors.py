@@ -1,0 +1,77 @@
+"""Everything that wgbind raises on purpose.
+
+WgbindError
+├── InputError              what was given is wrong; nothing was tried      (exit code 2)
+│   ├── KeyFormatError      a key's text is neither base64 nor hexadecimal
+│   ├── SettingsError       the settings file: file, line, key and remedy
+│   └── PeerError           a peer's name, key or address
+├── ConflictError           it is right by itself, but taken already        (exit code 1)
+├── NotFoundError           no such server or peer                          (exit code 1)
+├── StateError              the server runs already, or does not run        (exit code 1)
+├── PrivilegeError          not allowed: who may, and how                   (exit code 1)
+├── StoreError              the database cannot be opened, read or written  (exit code 1)
+├── DeviceError             the TUN device, its sockets or its worker       (exit code 1)
+├── NetworkError            addresses, routes or forwarding                 (exit code 1)
+└── FirewallError           nftables                                        (exit code 1)
+
+Each message is one line that names the field, the value and the remedy. None
+holds a secret.
+"""
+
+from typing import ClassVar
+
+
+class WgbindError(Exception):
+    """Base of every error that wgbind raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InputError(WgbindError):
+    """What was given is wrong; nothing was tried."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class KeyFormatError(InputError):
+    """A key's text is neither base64 nor hexadecimal of 32 bytes."""
+
+
+class SettingsError(InputError):
+    """The settings file is wrong: the message names file, line, key and remedy."""
+
+
+class PeerError(InputError):
+    """A peer's name, key or address is wrong."""
+
+
+class ConflictError(WgbindError):
+    """What was asked for is right by itself, but taken already."""
+
+
+class NotFoundError(WgbindError):
+    """No such server or peer."""
+
+
+class StateError(WgbindError):
+    """The server runs already, or does not run."""
+
+
+class PrivilegeError(WgbindError):
+    """The operation needs a right that this process lacks."""
+
+
+class StoreError(WgbindError):
+    """The database cannot be opened, read or written."""
+
+
+class DeviceError(WgbindError):
+    """The TUN device, its sockets or its worker failed."""
+
+
+class NetworkError(WgbindError):
+    """Addresses, routes or forwarding could not be read or set."""
+
+
+class FirewallError(WgbindError):
+    """The nftables ruleset could not be read or applied."""

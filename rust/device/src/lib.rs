@@ -1,0 +1,1 @@
+//! A WireGuard device on Linux.

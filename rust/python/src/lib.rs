@@ -1,0 +1,1 @@
+//! The binding crate: the only one that knows Python.

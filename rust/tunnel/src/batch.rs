@@ -1,0 +1,175 @@
+//! The shapes between the worker and the tunnel: batches, from the first day.
+//!
+//! A receive call fills slots that are used again and again; the tunnel writes
+//! into two growing buffers that are cleared, not freed, between batches. In a
+//! steady state nothing here allocates.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use crate::offload::VirtioHeader;
+
+/// Room for the largest read from a TUN device with offloads or a UDP socket with GRO.
+pub const MAX_TRAIN: usize = 65_536;
+
+/// Bytes that the splitter and the padding may overwrite behind a packet.
+pub const SLACK: usize = 64;
+
+/// One moment on both clocks, read once for a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// The monotonic clock, for timers.
+    pub instant: Instant,
+    /// Time since the Unix epoch, for what is shown to people.
+    pub unix: Duration,
+}
+
+/// The two ECN bits of an IP header (RFC 3168, section 5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Ecn {
+    /// Not ECN-capable.
+    #[default]
+    NotCapable = 0b00,
+    /// ECN-capable, codepoint ECT(1).
+    Capable1 = 0b01,
+    /// ECN-capable, codepoint ECT(0).
+    Capable0 = 0b10,
+    /// Congestion experienced.
+    Congestion = 0b11,
+}
+
+impl Ecn {
+    /// The codepoint in the two low bits of a traffic class (or TOS) byte.
+    #[must_use]
+    pub fn from_traffic_class(byte: u8) -> Self {
+        match byte & 0b11 {
+            0b00 => Self::NotCapable,
+            0b01 => Self::Capable1,
+            0b10 => Self::Capable0,
+            _ => Self::Congestion,
+        }
+    }
+}
+
+/// The local end of a datagram: what `IP_PKTINFO` and `IPV6_PKTINFO` tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalAddress {
+    /// The address of this host that the datagram was sent to.
+    pub ip: IpAddr,
+    /// The index of the interface that it came in on.
+    pub interface: u32,
+}
+
+/// A slot for one receive from a UDP socket: one datagram, or a train of
+/// datagrams of `segment_size` bytes each (the last may be shorter) joined by
+/// UDP GRO.
+#[derive(Debug)]
+pub struct DatagramIn {
+    /// `MAX_TRAIN` bytes of room; the first `len` are filled.
+    pub buffer: Box<[u8]>,
+    /// Bytes filled.
+    pub len: usize,
+    /// Bytes of each datagram of the train; equal to `len` for a single one.
+    pub segment_size: usize,
+    /// Where the datagram came from.
+    pub source: SocketAddr,
+    /// Which of our addresses it was sent to, where the kernel told.
+    pub local: Option<LocalAddress>,
+    /// The outer ECN bits.
+    pub ecn: Ecn,
+}
+
+impl Default for DatagramIn {
+    fn default() -> Self {
+        Self {
+            buffer: vec![0; MAX_TRAIN].into_boxed_slice(),
+            len: 0,
+            segment_size: 0,
+            source: SocketAddr::from(([0, 0, 0, 0], 0)),
+            local: None,
+            ecn: Ecn::NotCapable,
+        }
+    }
+}
+
+/// A slot for one read from a TUN device: an IP packet, or a TCP or UDP
+/// super-packet that its virtio header says how to split.
+#[derive(Debug)]
+pub struct PacketIn {
+    /// How to complete or split the packet.
+    pub header: VirtioHeader,
+    /// `MAX_TRAIN + SLACK` bytes of room; the first `len` are filled.
+    pub buffer: Box<[u8]>,
+    /// Bytes filled, without the virtio header.
+    pub len: usize,
+}
+
+impl Default for PacketIn {
+    fn default() -> Self {
+        Self {
+            header: VirtioHeader::default(),
+            buffer: vec![0; MAX_TRAIN + SLACK].into_boxed_slice(),
+            len: 0,
+        }
+    }
+}
+
+/// A run of datagrams to one destination, contiguous in [`DatagramsOut::buffer`]:
+/// all of `segment_size` bytes, only the last may be shorter, so that one
+/// `UDP_SEGMENT` send carries them.
+#[derive(Clone, Debug)]
+pub struct Transmit {
+    /// Where in the buffer.
+    pub range: Range<usize>,
+    /// Bytes of each datagram.
+    pub segment_size: usize,
+    /// Where to.
+    pub destination: SocketAddr,
+    /// From which of our addresses; none leaves the choice to the routing table.
+    pub local: Option<LocalAddress>,
+    /// The outer traffic class: DSCP and ECN.
+    pub traffic_class: u8,
+}
+
+/// Datagrams on their way to UDP sockets.
+#[derive(Debug, Default)]
+pub struct DatagramsOut {
+    /// The bytes of all runs; only ranges named by `runs` mean anything.
+    pub buffer: Vec<u8>,
+    /// The runs, in the order in which they are to be sent.
+    pub runs: Vec<Transmit>,
+}
+
+/// Decrypted IP packets on their way to the TUN device.
+#[derive(Debug, Default)]
+pub struct PacketsOut {
+    /// The bytes of all packets; only `packets` ranges mean anything.
+    pub buffer: Vec<u8>,
+    /// The packets, in the order in which they were decrypted. There are gaps between them.
+    pub packets: Vec<Range<usize>>,
+}
+
+/// What the tunnel wants done.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// To send over UDP.
+    pub datagrams: DatagramsOut,
+    /// To write to the TUN device.
+    pub packets: PacketsOut,
+}
+
+impl Outbox {
+    /// Forgets everything; keeps the memory.
+    pub fn clear(&mut self) {
+        self.datagrams.runs.clear();
+        self.packets.packets.clear();
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.datagrams.runs.is_empty() && self.packets.packets.is_empty()
+    }
+}

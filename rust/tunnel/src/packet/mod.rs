@@ -1,0 +1,1 @@
+//! IP, TCP and UDP headers, read and written in place.

@@ -1,0 +1,75 @@
+//! Counters: what was dropped and why, and what a peer did.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::key::{PresharedKey, PublicKey};
+
+macro_rules! drops {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Packets and datagrams that were dropped, by reason.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Drops {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Drops {
+            /// Every reason by name, with its count.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+drops! {
+    /// Datagrams that are no WireGuard message: wrong type, reserved bits or size.
+    malformed,
+    /// Handshake messages whose MAC1 is wrong: the sender does not know our public key.
+    mac1,
+    /// Handshake messages that got a cookie reply instead of an answer.
+    under_load,
+    /// Handshake messages from no peer of ours, or that do not decrypt.
+    handshake,
+    /// Messages with a receiver index that is not ours.
+    unknown_index,
+    /// Data messages without a session, with a wrong tag, or that were seen before.
+    data,
+    /// Authenticated packets that are no IP packet.
+    not_ip,
+    /// Authenticated packets whose source address belongs to another peer or to none.
+    source_address,
+    /// Packets from the TUN device to an address that no peer has.
+    no_peer,
+    /// Packets from the TUN device to a peer whose endpoint is not known.
+    no_endpoint,
+    /// Packets from the TUN device that are no IP packet or that cannot be split.
+    tun_malformed,
+    /// Packets that waited for a handshake and were pushed out by newer ones, or given up.
+    staged,
+    /// Packets dropped at decapsulation because the outer header said congestion (RFC 6040).
+    ecn,
+}
+
+/// What is known of one peer.
+#[derive(Clone, Debug)]
+pub struct PeerStatus {
+    /// Who.
+    pub public_key: PublicKey,
+    /// The preshared key, if there is one: the control socket shows it to root.
+    pub preshared_key: Option<PresharedKey>,
+    /// Where its last authenticated message came from, or what was configured.
+    pub endpoint: Option<SocketAddr>,
+    /// Its allowed IPs, IPv4 first, in order.
+    pub allowed_ips: Vec<IpNet>,
+    /// Unix time of the last completed handshake.
+    pub last_handshake: Option<Duration>,
+    /// UDP payload bytes of authenticated messages from it.
+    pub rx_bytes: u64,
+    /// UDP payload bytes sent to it.
+    pub tx_bytes: u64,
+    /// Seconds; 0 is off.
+    pub persistent_keepalive: u16,
+}
