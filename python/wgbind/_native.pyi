@@ -6,7 +6,7 @@ reaches Python. Errors are those of `wgbind.errors`.
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import final
+from typing import ClassVar, final
 
 __version__: str
 
@@ -29,7 +29,7 @@ class PrivateKey:
 
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
-    __hash__: None  # type: ignore[assignment]
+    __hash__: ClassVar[None]  # type: ignore[assignment]
 
 @final
 class PublicKey:
@@ -62,7 +62,7 @@ class PresharedKey:
 
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
-    __hash__: None  # type: ignore[assignment]
+    __hash__: ClassVar[None]  # type: ignore[assignment]
 
 @final
 class PeerChange:

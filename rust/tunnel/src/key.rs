@@ -222,13 +222,22 @@ mod tests {
     fn text_forms_are_parsed_alike() {
         let key = PrivateKey::generate();
         let hex = hex::encode(key.reveal().as_slice());
-        assert_eq!(PrivateKey::parse(&key.reveal_base64()).expect("base64"), key);
+        assert_eq!(
+            PrivateKey::parse(&key.reveal_base64()).expect("base64"),
+            key
+        );
         assert_eq!(PrivateKey::parse(&hex).expect("hex"), key);
     }
 
     #[test]
     fn bad_texts_are_refused_without_being_repeated() {
-        for text in ["", "abc", &"!".repeat(44), &"g".repeat(64), &format!("{}==", "A".repeat(42))] {
+        for text in [
+            "",
+            "abc",
+            &"!".repeat(44),
+            &"g".repeat(64),
+            &format!("{}==", "A".repeat(42)),
+        ] {
             let error = PublicKey::parse(text).expect_err("not a key").to_string();
             assert!(error.starts_with("public key: "), "{error}");
             assert!(text.is_empty() || !error.contains(&format!("\"{text}\"")));
@@ -237,8 +246,14 @@ mod tests {
 
     #[test]
     fn secrets_do_not_show() {
-        assert_eq!(format!("{:?}", PrivateKey::generate()), "PrivateKey(<redacted>)");
-        assert_eq!(format!("{:?}", PresharedKey::generate()), "PresharedKey(<redacted>)");
+        assert_eq!(
+            format!("{:?}", PrivateKey::generate()),
+            "PrivateKey(<redacted>)"
+        );
+        assert_eq!(
+            format!("{:?}", PresharedKey::generate()),
+            "PresharedKey(<redacted>)"
+        );
     }
 
     /// The seven points of <https://cr.yp.to/ecdh.html#validate> that fit in 255 bits, and those
@@ -256,7 +271,10 @@ mod tests {
             "0000000000000000000000000000000000000000000000000000000000000080",
         ];
         for point in points {
-            assert!(PublicKey::parse(point).expect("32 bytes").is_low_order(), "{point}");
+            assert!(
+                PublicKey::parse(point).expect("32 bytes").is_low_order(),
+                "{point}"
+            );
         }
         assert!(!PrivateKey::generate().public_key().is_low_order());
     }

@@ -23,7 +23,9 @@ mod peer;
 pub mod stats;
 mod tunnel;
 
-pub use batch::{DatagramIn, DatagramsOut, Ecn, LocalAddress, Now, Outbox, PacketIn, PacketsOut, Transmit};
+pub use batch::{
+    DatagramIn, DatagramsOut, Ecn, LocalAddress, Now, Outbox, PacketIn, PacketsOut, Transmit,
+};
 pub use change::{AllowedIpChange, PeerChange, TunnelChange};
 pub use error::Error;
 pub use key::{PresharedKey, PrivateKey, PublicKey};

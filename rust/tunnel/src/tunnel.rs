@@ -20,7 +20,12 @@ impl Tunnel {
     }
 
     /// Applies a change, all of it or nothing.
-    pub fn apply(&mut self, _change: TunnelChange, _now: Now, _out: &mut Outbox) -> Result<(), Error> {
+    pub fn apply(
+        &mut self,
+        _change: TunnelChange,
+        _now: Now,
+        _out: &mut Outbox,
+    ) -> Result<(), Error> {
         Ok(())
     }
 

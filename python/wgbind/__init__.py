@@ -1,0 +1,1 @@
+"""A WireGuard server that you install with pip."""
