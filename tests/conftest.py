@@ -1,0 +1,32 @@
+"""Fixtures that every test may use."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import Topology, leftovers
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_over() -> Iterator[None]:
+    """Fail the run if its tests left a namespace, an interface, a socket or a process behind."""
+    yield
+    left = leftovers()
+    assert not left, "the tests left behind: " + "; ".join(left)
+
+
+@pytest.fixture
+def topology() -> Iterator[Topology]:
+    """Clients A and B, the server and a host behind it, each a namespace."""
+    with Topology() as hosts:
+        yield hosts
+
+
+@pytest.fixture
+def private_dirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """Give wgbind configuration, state and run-time folders of the test's own."""
+    folders = {f"WGBIND_{kind.upper()}_DIR": tmp_path / kind for kind in ("config", "state", "run")}
+    for variable, folder in folders.items():
+        monkeypatch.setenv(variable, str(folder))
+    return folders

@@ -1,0 +1,147 @@
+"""Traffic with numbers: ping, iperf3 and a UDP stream that counts what is lost."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.namespace import Namespace
+
+UDP_STREAM = Path(__file__).with_name("udp_stream.py")
+
+
+@dataclass(frozen=True)
+class Ping:
+    """What `ping` saw."""
+
+    sent: int
+    received: int
+    average_ms: float | None
+
+    @property
+    def lost(self) -> int:
+        """How many echo requests found no answer."""
+        return self.sent - self.received
+
+
+def ping(
+    namespace: Namespace,
+    host: str,
+    *,
+    count: int = 3,
+    interval: float = 0.1,
+    deadline: int = 2,
+    source: str | None = None,
+    size: int | None = None,
+) -> Ping:
+    """Ping `host`, an IPv4 or IPv6 address, and count.
+
+    Args:
+        namespace: Where from.
+        host: An IPv4 or IPv6 address.
+        count: Echo requests to send.
+        interval: Seconds between them.
+        deadline: Seconds to wait for the answer of each.
+        source: Address or interface to send from.
+        size: Bytes of payload.
+    """
+    options = ["-c", str(count), "-i", str(interval), "-W", str(deadline)]
+    if source is not None:
+        options += ["-I", source]
+    if size is not None:
+        options += ["-s", str(size)]
+    result = namespace.run(["ping", "-n", *options, host], check=False, timeout=60)
+    counts = re.search(r"(\d+) packets transmitted, (\d+) received", result.stdout)
+    assert counts is not None, f"ping {host}: {result.stdout}{result.stderr}"
+    average = re.search(r"= [\d.]+/([\d.]+)/", result.stdout)
+    return Ping(int(counts[1]), int(counts[2]), float(average[1]) if average is not None else None)
+
+
+class Iperf:
+    """An iperf3 transfer under way."""
+
+    def __init__(self, server: "subprocess.Popen[str]", client: "subprocess.Popen[str]") -> None:
+        self._server = server
+        self._client = client
+
+    def result(self, timeout: float = 60) -> dict[str, Any]:
+        """Wait for the end and return iperf3's JSON; fail if it reports an error."""
+        output, _ = self._client.communicate(timeout=timeout)
+        self._server.wait(10)
+        parsed: dict[str, Any] = json.loads(output)
+        assert "error" not in parsed, parsed["error"]
+        return parsed
+
+    def bits_per_second(self) -> float:
+        """Wait for the end and return what the receiver got."""
+        end = self.result()["end"]
+        return float(end.get("sum_received", end.get("sum"))["bits_per_second"])
+
+
+def iperf3(
+    client: Namespace,
+    server: Namespace,
+    address: str,
+    *,
+    seconds: float = 1,
+    reverse: bool = False,
+    options: tuple[str, ...] = (),
+    port: int = 5201,
+) -> Iperf:
+    """Start an iperf3 transfer from `client` to `address` of `server` (`reverse`: back)."""
+    listener = server.popen(["iperf3", "-s", "-1", "-p", str(port)], stdout=subprocess.DEVNULL)
+    _wait_for_listener(server, port)
+    direction = ("-R",) if reverse else ()
+    sender = client.popen(
+        ["iperf3", "-J", "-c", address, "-p", str(port), "-t", str(seconds), *direction, *options]
+    )
+    return Iperf(listener, sender)
+
+
+class UdpStream:
+    """Numbered UDP datagrams under way at an even pace."""
+
+    def __init__(self, receiver: "subprocess.Popen[str]", sender: "subprocess.Popen[str]") -> None:
+        self._receiver = receiver
+        self._sender = sender
+
+    def stop(self) -> tuple[int, list[int]]:
+        """End the stream; return how many datagrams were sent and the numbers of those lost."""
+        self._sender.terminate()
+        output, _ = self._sender.communicate(timeout=10)
+        sent = int(output)
+        time.sleep(0.5)  # what is on its way may arrive
+        self._receiver.terminate()
+        output, _ = self._receiver.communicate(timeout=10)
+        received = set(json.loads(output))
+        return sent, [number for number in range(sent) if number not in received]
+
+
+def udp_stream(
+    client: Namespace, server: Namespace, address: str, *, port: int = 7007, rate: int = 500
+) -> UdpStream:
+    """Send `rate` numbered datagrams a second from `client` to `address` of `server`."""
+    family = "6" if ":" in address else "4"
+    stream = [sys.executable, str(UDP_STREAM)]
+    receiver = server.popen([*stream, "receive", family, str(port)])
+    _wait_until_ready(receiver)
+    sender = client.popen([*stream, "send", address, str(port), str(rate)])
+    _wait_until_ready(sender)
+    return UdpStream(receiver, sender)
+
+
+def _wait_until_ready(process: "subprocess.Popen[str]") -> None:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line == "ready\n", f"{process.args!r}: {line}{process.stdout.read()}"
+
+
+def _wait_for_listener(namespace: Namespace, port: int) -> None:
+    deadline = time.monotonic() + 10
+    while not namespace.run(["ss", "-nHlt", f"sport = :{port}"]).stdout.strip():
+        assert time.monotonic() < deadline, f"nobody listens on port {port} of {namespace.name}"
+        time.sleep(0.02)

@@ -1,0 +1,216 @@
+"""One network namespace as a host: run programs in it, plug veth pairs into it."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import Self
+
+from harness.names import CONTROL_SOCKETS, namespace_name
+
+GRACE = 3.0
+"""Seconds that a namespace's processes get to end on SIGTERM before SIGKILL."""
+
+
+class Namespace:
+    """A network namespace with loopback up; its processes die with it.
+
+    Args:
+        role: What it plays ("a", "server"); part of its name.
+        ipv6: False disables IPv6 on all its interfaces.
+    """
+
+    def __init__(self, role: str = "host", *, ipv6: bool = True) -> None:
+        self.name = namespace_name(role)
+        self._ipv6 = ipv6
+        self._interfaces: set[str] = set()
+        self._processes: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> Self:
+        _check(["ip", "netns", "add", self.name])
+        try:
+            self.ip("link", "set", "lo", "up")
+            # Duplicate address detection would hold every IPv6 address back for a second.
+            self.sysctl("net.ipv6.conf.all.accept_dad", "0")
+            self.sysctl("net.ipv6.conf.default.accept_dad", "0")
+            if not self._ipv6:
+                self.sysctl("net.ipv6.conf.all.disable_ipv6", "1")
+                self.sysctl("net.ipv6.conf.default.disable_ipv6", "1")
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill the namespace's processes, by pid, and delete it; a second call does nothing."""
+        if subprocess.run(["ip", "netns", "pids", self.name], capture_output=True).returncode != 0:
+            return
+        self.kill(signal.SIGTERM)
+        deadline = time.monotonic() + GRACE
+        while self.pids() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        while self.pids():  # a killed process may have started another one in between
+            self.kill(signal.SIGKILL)
+            time.sleep(0.02)
+        for process in self._processes:
+            process.wait(5)
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
+        _check(["ip", "netns", "del", self.name])
+        for interface in self._interfaces:
+            CONTROL_SOCKETS.joinpath(f"{interface}.sock").unlink(missing_ok=True)
+
+    def owns(self, interface: str) -> None:
+        """Remove the control socket of `interface` with the namespace: SIGKILL leaves it."""
+        self._interfaces.add(interface)
+
+    def pids(self) -> list[int]:
+        """Return the ids of the processes that live in the namespace, zombies apart."""
+        listing = _check(["ip", "netns", "pids", self.name]).stdout
+        return [int(pid) for pid in listing.split() if not _is_zombie(pid)]
+
+    def kill(self, number: signal.Signals) -> None:
+        """Send a signal to every process of the namespace."""
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """Return `argv` as it has to be run to be in the namespace."""
+        return ["ip", "netns", "exec", self.name, *argv]
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        check: bool = True,
+        text: str | None = None,
+        timeout: float = 30,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end and return its output.
+
+        Args:
+            argv: The program and its arguments.
+            check: Fail, with the output in the message, if it exits other than 0.
+            text: Its standard input; empty unless given.
+            timeout: Seconds after which it is killed and `subprocess.TimeoutExpired` raised.
+            env: Its whole environment; this process's own unless given.
+        """
+        result = subprocess.run(
+            self.command(argv),
+            input=text if text is not None else "",
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=None if env is None else dict(env),
+        )
+        if check and result.returncode != 0:
+            raise _failure(argv, result)
+        return result
+
+    def popen(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.STDOUT,
+        env: Mapping[str, str] | None = None,
+    ) -> "subprocess.Popen[str]":
+        """Start a program that the namespace will kill if nobody else ends it."""
+        process = subprocess.Popen(
+            self.command(argv),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
+            env=None if env is None else dict(env),
+        )
+        self._processes.append(process)
+        return process
+
+    def ip(self, *arguments: str) -> str:
+        """Run `ip` on the namespace and return what it prints."""
+        return _check(["ip", "-n", self.name, *arguments]).stdout
+
+    def ip_json(self, *arguments: str) -> list[dict[str, Any]]:
+        """Run `ip -j` on the namespace and return what it prints, parsed."""
+        output = _check(["ip", "-n", self.name, "-j", *arguments]).stdout
+        parsed: list[dict[str, Any]] = json.loads(output or "[]")
+        return [entry for entry in parsed if entry]
+
+    def interfaces(self) -> list[str]:
+        """Return the names of the namespace's interfaces."""
+        return [link["ifname"] for link in self.ip_json("link")]
+
+    def sysctl(self, key: str, value: str | None = None) -> str:
+        """Read a kernel setting of the namespace, or write it, by its dotted name."""
+        if value is None:
+            return self.run(["sysctl", "-n", key]).stdout.strip()
+        self.run(["sysctl", "-qw", f"{key}={value}"])
+        return value
+
+
+def veth(
+    left: Namespace,
+    right: Namespace,
+    names: tuple[str, str],
+    addresses: tuple[Sequence[str], Sequence[str]] = ((), ()),
+) -> None:
+    """Join two namespaces by a veth pair that is up.
+
+    Args:
+        left: One end's namespace.
+        right: The other's.
+        names: What the interface is called in the left and in the right namespace.
+        addresses: The addresses, with prefix length, of the left and of the right end.
+    """
+    left.ip(
+        *("link", "add", names[0], "type", "veth"),
+        *("peer", "name", names[1], "netns", right.name),
+    )
+    for end, name, end_addresses in zip((left, right), names, addresses, strict=True):
+        end.ip("link", "set", name, "up")
+        for address in end_addresses:
+            end.ip("address", "add", address, "dev", name, *(["nodad"] if ":" in address else []))
+
+
+def _check(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30
+    )
+    if result.returncode != 0:
+        raise _failure(argv, result)
+    return result
+
+
+def _failure(argv: Sequence[str], result: subprocess.CompletedProcess[str]) -> AssertionError:
+    return AssertionError(
+        f"{' '.join(argv)!r} exited {result.returncode}\n"
+        f"--- stdout\n{result.stdout}\n--- stderr\n{result.stderr}"
+    )
+
+
+def _is_zombie(pid: str) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"
