@@ -1,6 +1,8 @@
 //! Offloads of the TUN device, as pure functions on bytes: the virtio header,
 //! splitting what the kernel joined, joining what the kernel may split.
 
+mod split;
 mod virtio;
 
-pub use virtio::VirtioHeader;
+pub use split::{Malformed, split};
+pub use virtio::{GsoType, VirtioHeader};
