@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use crate::constants::{MAX_SEGMENTS, MAX_TRANSMIT};
 use crate::offload::VirtioHeader;
 
 /// Room for the largest read from a TUN device with offloads or a UDP socket with GRO.
@@ -142,6 +143,68 @@ pub struct DatagramsOut {
     pub runs: Vec<Transmit>,
 }
 
+impl DatagramsOut {
+    /// Where the next datagram starts.
+    fn end(&self) -> usize {
+        self.runs.last().map_or(0, |run| run.range.end)
+    }
+
+    /// Room for a datagram of up to `len` bytes, behind all others.
+    pub(crate) fn room(&mut self, len: usize) -> &mut [u8] {
+        let start = self.end();
+        room(&mut self.buffer, start, len)
+    }
+
+    /// Takes the first `len` bytes of the room as a datagram, which joins the last run if one send
+    /// can carry both.
+    pub(crate) fn push(&mut self, len: usize, to: &Endpoint, traffic_class: u8) {
+        let start = self.end();
+        if let Some(run) = self.runs.last_mut()
+            && run.destination == to.address
+            && run.local == to.local
+            && run.traffic_class == traffic_class
+            && len <= run.segment_size
+            && run.range.len() % run.segment_size == 0
+            && run.range.len() / run.segment_size < MAX_SEGMENTS
+            && run.range.len() + len <= MAX_TRANSMIT
+        {
+            run.range.end += len;
+            return;
+        }
+        self.runs.push(Transmit {
+            range: start..start + len,
+            segment_size: len,
+            destination: to.address,
+            local: to.local,
+            traffic_class,
+        });
+    }
+}
+
+/// The other end of a peer's datagrams, and which of our addresses it knows us by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
+    pub(crate) local: Option<LocalAddress>,
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            address,
+            local: None,
+        }
+    }
+}
+
+/// `len` bytes of `buffer` from `start` on; it grows where it has to and never shrinks.
+fn room(buffer: &mut Vec<u8>, start: usize, len: usize) -> &mut [u8] {
+    if buffer.len() < start + len {
+        buffer.resize(start + len, 0);
+    }
+    &mut buffer[start..start + len]
+}
+
 /// Decrypted IP packets on their way to the TUN device.
 #[derive(Debug, Default)]
 pub struct PacketsOut {
@@ -149,6 +212,27 @@ pub struct PacketsOut {
     pub buffer: Vec<u8>,
     /// The packets, in the order in which they were decrypted. There are gaps between them.
     pub packets: Vec<Range<usize>>,
+}
+
+impl PacketsOut {
+    /// Where the next packet starts: aligned, as the AEAD likes it.
+    fn end(&self) -> usize {
+        self.packets
+            .last()
+            .map_or(0, |packet| packet.end.next_multiple_of(64))
+    }
+
+    /// Room for a packet of up to `len` bytes, behind all others.
+    pub(crate) fn room(&mut self, len: usize) -> &mut [u8] {
+        let start = self.end();
+        room(&mut self.buffer, start, len)
+    }
+
+    /// Takes the first `len` bytes of the room as a packet.
+    pub(crate) fn push(&mut self, len: usize) {
+        let start = self.end();
+        self.packets.push(start..start + len);
+    }
 }
 
 /// What the tunnel wants done.

@@ -14,10 +14,10 @@ pub const COOKIE_REPLY_SIZE: usize = 64;
 pub const DATA_OVERHEAD: usize = 32;
 /// Packets are padded with zeros to a multiple of this (section 5.4.6).
 pub const PADDING: usize = 16;
-/// A key older than this is used no more.
-pub const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
 /// Counters from here on are refused: 2^64 - 2^13 - 1.
 pub const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
+/// Received data that nothing answered for this long is answered with a keepalive.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Unanswered data for this long starts a handshake: Keepalive-Timeout + Rekey-Timeout.
 pub const SILENCE: Duration = Duration::from_secs(15);
 /// The kernel's limit of accepted initiations: 50 a second for a peer (`INITIATIONS_PER_SECOND`, messages.h).

@@ -1,1 +1,513 @@
-//! One peer.
+//! One peer: its boringtun tunnel and what we keep around it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use boringtun::noise::errors::WireGuardError;
+use boringtun::noise::{Tunn, TunnResult};
+use ipnet::IpNet;
+
+use crate::batch::{DatagramsOut, Endpoint, Now};
+use crate::constants::{
+    DATA_OVERHEAD, HANDSHAKE_INITIATION_SIZE, HANDSHAKE_TRAFFIC_CLASS, INITIATION_INTERVAL,
+    KEEPALIVE_TIMEOUT, MAX_STAGED_BYTES, MAX_STAGED_PACKETS, PADDING, SILENCE, TICK,
+};
+use crate::identity::Identity;
+use crate::index::IndexTable;
+use crate::key::{PresharedKey, PublicKey};
+use crate::packet::ecn;
+use crate::stats::{Drops, PeerStatus};
+
+/// Configuration and state of one peer. Without traffic it has no `Tunn`, which takes 11 KB.
+pub(crate) struct Peer {
+    pub(crate) public_key: PublicKey,
+    pub(crate) preshared_key: Option<PresharedKey>,
+    pub(crate) endpoint: Option<Endpoint>,
+    pub(crate) allowed_ips: BTreeSet<IpNet>,
+    /// Whether the tunnel has it on the list of peers with timers.
+    pub(crate) watched: bool,
+    persistent_keepalive: u16,
+    tunn: Option<Live>,
+    staged: VecDeque<Vec<u8>>,
+    last_handshake: Option<Duration>,
+    rx_bytes: u64,
+    tx_bytes: u64,
+    /// When an authenticated message last went either way; none asks for a keepalive at once.
+    last_traversal: Option<Instant>,
+}
+
+/// The part of a peer that talks.
+struct Live {
+    tunn: Box<Tunn>,
+    index: u32,
+    last_tick: Instant,
+    last_received: Instant,
+    /// When the first packet was sent that nothing has answered.
+    first_unanswered: Option<Instant>,
+    /// When the first packet came that we have answered with nothing.
+    first_unacknowledged: Option<Instant>,
+    /// When an initiation of the peer was last accepted.
+    last_initiation: Option<Instant>,
+    /// Our receiver index of a handshake that we answered and the peer has not used yet.
+    unconfirmed: Option<u32>,
+}
+
+/// What came of a data message.
+pub(crate) enum Received {
+    /// An IP packet of this many bytes, at the start of the buffer.
+    Packet(usize),
+    /// A keepalive.
+    Keepalive,
+    /// It is the peer's, but holds no IP packet.
+    NotIp,
+    /// It cannot be trusted.
+    Rejected,
+}
+
+impl Peer {
+    pub(crate) fn new(public_key: PublicKey) -> Self {
+        Self {
+            public_key,
+            preshared_key: None,
+            endpoint: None,
+            allowed_ips: BTreeSet::new(),
+            watched: false,
+            persistent_keepalive: 0,
+            tunn: None,
+            staged: VecDeque::new(),
+            last_handshake: None,
+            rx_bytes: 0,
+            tx_bytes: 0,
+            last_traversal: None,
+        }
+    }
+
+    pub(crate) fn status(&self) -> PeerStatus {
+        PeerStatus {
+            public_key: self.public_key,
+            preshared_key: self.preshared_key.clone(),
+            endpoint: self.endpoint.map(|endpoint| endpoint.address),
+            allowed_ips: self.allowed_ips.iter().copied().collect(),
+            last_handshake: self.last_handshake,
+            rx_bytes: self.rx_bytes,
+            tx_bytes: self.tx_bytes,
+            persistent_keepalive: self.persistent_keepalive,
+        }
+    }
+
+    pub(crate) fn persistent_keepalive(&self) -> u16 {
+        self.persistent_keepalive
+    }
+
+    /// Sets the interval in seconds. Switched on, it sends one at once, as `wg` promises.
+    pub(crate) fn set_persistent_keepalive(&mut self, seconds: u16) {
+        if self.persistent_keepalive == 0 {
+            self.last_traversal = None;
+        }
+        self.persistent_keepalive = seconds;
+    }
+
+    /// Whether the peer's timers have to be looked at.
+    pub(crate) fn has_timers(&self) -> bool {
+        self.tunn.is_some() || self.persistent_keepalive > 0
+    }
+
+    /// Makes the tunnel, if there is none.
+    pub(crate) fn wake(
+        &mut self,
+        slot: usize,
+        identity: &Identity,
+        indices: &mut IndexTable,
+        now: Now,
+    ) {
+        if self.tunn.is_some() {
+            return;
+        }
+        let index = indices.insert(slot);
+        let tunn = Tunn::new(
+            identity.private_key().as_secret().clone(),
+            self.public_key.to_x25519(),
+            self.preshared_key.as_ref().map(|key| *key.reveal()),
+            None, // persistent keepalives are ours: boringtun's give up after 90 s
+            index,
+            Some(identity.unlimited()),
+        );
+        self.tunn = Some(Live {
+            tunn: Box::new(tunn),
+            index,
+            last_tick: now.instant,
+            last_received: now.instant,
+            first_unanswered: None,
+            first_unacknowledged: None,
+            last_initiation: None,
+            unconfirmed: None,
+        });
+    }
+
+    /// Forgets sessions and handshakes; the next packet makes a new tunnel.
+    pub(crate) fn forget(&mut self, indices: &mut IndexTable) {
+        if let Some(live) = self.tunn.take() {
+            indices.remove(live.index);
+        }
+    }
+
+    /// Whether packets can be sealed now.
+    pub(crate) fn has_session(&self) -> bool {
+        self.tunn
+            .as_ref()
+            .is_some_and(|live| live.tunn.time_since_last_handshake().is_some())
+    }
+
+    // --- Towards the peer.
+
+    /// Seals the packet `buffer[start..start + len]` for the peer. The caller checked `has_session`.
+    ///
+    /// The packet is padded where it lies: up to 15 bytes behind it are overwritten and restored.
+    pub(crate) fn seal(
+        &mut self,
+        buffer: &mut [u8],
+        start: usize,
+        len: usize,
+        mtu: usize,
+        out: &mut DatagramsOut,
+    ) {
+        let (Some(live), Some(endpoint)) = (&mut self.tunn, &self.endpoint) else {
+            return;
+        };
+        let padded = padded_len(len, mtu);
+        let traffic_class = ecn::outer_traffic_class(&buffer[start..start + len]);
+        let mut behind = [0; PADDING];
+        let behind = &mut behind[..padded - len];
+        let padding = start + len..start + padded;
+        behind.copy_from_slice(&buffer[padding.clone()]);
+        buffer[padding.clone()].fill(0);
+        let room = out.room((padded + DATA_OVERHEAD).max(HANDSHAKE_INITIATION_SIZE));
+        let sealed = match live.tunn.encapsulate(&buffer[start..start + padded], room) {
+            TunnResult::WriteToNetwork(datagram) => datagram.len(),
+            _ => 0,
+        };
+        buffer[padding].copy_from_slice(behind);
+        if sealed > 0 {
+            out.push(sealed, endpoint, traffic_class);
+            self.tx_bytes += sealed as u64;
+        }
+    }
+
+    /// Notes that packets were sealed at `now`.
+    pub(crate) fn note_sent(&mut self, now: Now) {
+        self.note_sent_keepalive(now);
+        if let Some(live) = &mut self.tunn {
+            live.first_unanswered.get_or_insert(now.instant);
+        }
+    }
+
+    /// Notes that a keepalive was sealed at `now`: it expects no answer.
+    fn note_sent_keepalive(&mut self, now: Now) {
+        self.last_traversal = Some(now.instant);
+        if let Some(live) = &mut self.tunn {
+            live.first_unacknowledged = None;
+        }
+    }
+
+    /// Keeps a copy of `packet` until there is a session. `total` counts the bytes of all peers.
+    pub(crate) fn stage(&mut self, packet: &[u8], total: &mut usize, drops: &mut Drops) {
+        while self.staged.len() >= MAX_STAGED_PACKETS
+            || (*total + packet.len() > MAX_STAGED_BYTES && !self.staged.is_empty())
+        {
+            if let Some(oldest) = self.staged.pop_front() {
+                *total -= oldest.len();
+                drops.staged += 1;
+            }
+        }
+        if *total + packet.len() > MAX_STAGED_BYTES {
+            drops.staged += 1;
+            return;
+        }
+        *total += packet.len();
+        self.staged.push_back(packet.to_vec());
+    }
+
+    /// Sends what waited. Only called when the peer has proved that it holds the session's keys.
+    fn flush(&mut self, total: &mut usize, mtu: usize, now: Now, out: &mut DatagramsOut) {
+        if self.staged.is_empty() || !self.has_session() {
+            return;
+        }
+        for mut packet in std::mem::take(&mut self.staged) {
+            let len = packet.len();
+            *total -= len;
+            packet.resize(len + PADDING, 0);
+            self.seal(&mut packet, 0, len, mtu, out);
+        }
+        self.note_sent(now);
+    }
+
+    /// Gives up on what waits.
+    pub(crate) fn drop_staged(&mut self, total: &mut usize, drops: &mut Drops) {
+        for packet in std::mem::take(&mut self.staged) {
+            *total -= packet.len();
+            drops.staged += 1;
+        }
+    }
+
+    /// Starts a handshake, unless one is under way.
+    pub(crate) fn initiate(&mut self, out: &mut DatagramsOut) {
+        let (Some(live), Some(endpoint)) = (&mut self.tunn, &self.endpoint) else {
+            return;
+        };
+        let result = live
+            .tunn
+            .format_handshake_initiation(out.room(HANDSHAKE_INITIATION_SIZE), false);
+        if let TunnResult::WriteToNetwork(datagram) = result {
+            let len = datagram.len();
+            out.push(len, endpoint, HANDSHAKE_TRAFFIC_CLASS);
+            self.tx_bytes += len as u64;
+        }
+    }
+
+    // --- From the peer.
+
+    /// Notes that an authenticated message of `len` bytes came from `endpoint`: the peer is there now.
+    fn authenticated(&mut self, endpoint: Endpoint, len: usize, now: Now) {
+        self.endpoint = Some(endpoint);
+        self.rx_bytes += len as u64;
+        self.last_traversal = Some(now.instant);
+        if let Some(live) = &mut self.tunn {
+            live.last_received = now.instant;
+            live.first_unanswered = None;
+        }
+    }
+
+    /// Handles a handshake initiation that claims to be the peer's; false if it is not to be trusted.
+    pub(crate) fn handle_initiation(
+        &mut self,
+        message: &[u8],
+        from: Endpoint,
+        now: Now,
+        out: &mut DatagramsOut,
+    ) -> bool {
+        self.update_timers(now, out);
+        let Some(live) = &mut self.tunn else {
+            return false;
+        };
+        // Only accepted initiations count, or anybody could lock the peer out.
+        if live
+            .last_initiation
+            .is_some_and(|last| now.instant.saturating_duration_since(last) < INITIATION_INTERVAL)
+        {
+            return false;
+        }
+        let room = out.room(HANDSHAKE_INITIATION_SIZE);
+        let TunnResult::WriteToNetwork(response) = live.tunn.decapsulate(None, message, room) else {
+            return false;
+        };
+        let len = response.len();
+        live.unconfirmed = Some(little_endian(&response[4..8]));
+        live.last_initiation = Some(now.instant);
+        self.authenticated(from, message.len(), now);
+        out.push(len, &from, HANDSHAKE_TRAFFIC_CLASS);
+        self.tx_bytes += len as u64;
+        true
+    }
+
+    /// Handles a handshake response; false if it is not to be trusted.
+    pub(crate) fn handle_response(
+        &mut self,
+        message: &[u8],
+        from: Endpoint,
+        staged: &mut usize,
+        mtu: usize,
+        now: Now,
+        out: &mut DatagramsOut,
+    ) -> bool {
+        self.update_timers(now, out);
+        let Some(live) = &mut self.tunn else {
+            return false;
+        };
+        let room = out.room(HANDSHAKE_INITIATION_SIZE);
+        let TunnResult::WriteToNetwork(keepalive) = live.tunn.decapsulate(None, message, room) else {
+            return false;
+        };
+        let len = keepalive.len();
+        live.unconfirmed = None;
+        self.authenticated(from, message.len(), now);
+        self.last_handshake = Some(now.unix);
+        out.push(len, &from, 0);
+        self.tx_bytes += len as u64;
+        self.flush(staged, mtu, now, out);
+        true
+    }
+
+    /// Handles a cookie reply. It is not authenticated by the peer's key: no roaming.
+    pub(crate) fn handle_cookie_reply(&mut self, message: &[u8]) -> bool {
+        let mut nothing = [0; HANDSHAKE_INITIATION_SIZE];
+        self.tunn.as_mut().is_some_and(|live| {
+            matches!(
+                live.tunn.decapsulate(None, message, &mut nothing),
+                TunnResult::Done
+            )
+        })
+    }
+
+    /// Opens a data message into `plain`, which must have room for the whole message.
+    pub(crate) fn open(
+        &mut self,
+        message: &[u8],
+        plain: &mut [u8],
+        from: Endpoint,
+        now: Now,
+    ) -> Received {
+        let Some(live) = &mut self.tunn else {
+            return Received::Rejected;
+        };
+        let received = match live.tunn.decapsulate(None, message, plain) {
+            TunnResult::WriteToTunnelV4(packet, _) => Received::Packet(packet.len()),
+            TunnResult::WriteToTunnelV6(packet, _) => Received::Packet(packet.len()),
+            TunnResult::Done => Received::Keepalive,
+            // The message itself parsed before it came here, so this is about what was inside.
+            TunnResult::Err(WireGuardError::InvalidPacket) => Received::NotIp,
+            _ => return Received::Rejected,
+        };
+        self.authenticated(from, message.len(), now);
+        if let (Received::Packet(_), Some(live)) = (&received, &mut self.tunn) {
+            live.first_unacknowledged.get_or_insert(now.instant);
+        }
+        received
+    }
+
+    /// The first message of a session that we answered completes its handshake (the paper,
+    /// section 5.4.4): from now on we may send.
+    pub(crate) fn confirm(
+        &mut self,
+        message: &[u8],
+        staged: &mut usize,
+        mtu: usize,
+        now: Now,
+        out: &mut DatagramsOut,
+    ) {
+        let Some(live) = &mut self.tunn else { return };
+        if live.unconfirmed == Some(little_endian(&message[4..8])) {
+            live.unconfirmed = None;
+            self.last_handshake = Some(now.unix);
+        }
+        self.flush(staged, mtu, now, out);
+    }
+
+    // --- Time.
+
+    /// Looks at the peer's timers; false if its handshake was given up.
+    pub(crate) fn tick(&mut self, now: Now, out: &mut DatagramsOut) -> bool {
+        self.reply_is_due(now) || self.update_timers(now, out)
+    }
+
+    /// Sends the keepalive that is due, if one is.
+    ///
+    /// Passive: data came and nothing went back for 10 s. boringtun has this too, but its stamps
+    /// are those of its ticks, and it takes data that came in the tick of our last packet for
+    /// answered. Persistent: nothing authenticated went either way for the interval; never given
+    /// up (the paper, section 6.5).
+    pub(crate) fn keep_alive(&mut self, now: Now, out: &mut DatagramsOut) {
+        let since = |then| now.instant.saturating_duration_since(then);
+        let passive = self
+            .tunn
+            .as_ref()
+            .and_then(|live| live.first_unacknowledged)
+            .is_some_and(|first| since(first) >= KEEPALIVE_TIMEOUT);
+        let interval = Duration::from_secs(self.persistent_keepalive.into());
+        let persistent = self.persistent_keepalive > 0
+            && self.last_traversal.is_none_or(|last| since(last) >= interval);
+        if (passive || persistent) && self.has_session() {
+            self.seal(&mut [0; PADDING], 0, 0, 0, out);
+            self.note_sent_keepalive(now);
+        } else if persistent {
+            self.initiate(out);
+        }
+    }
+
+    /// Whether the look at the timers is better put off, once, to give a reply time to arrive.
+    ///
+    /// boringtun counts its 15 seconds of silence from the last message received, not from the
+    /// first one unanswered: a tick right after sending to a peer that was idle starts a needless
+    /// handshake (upstream issue 363).
+    fn reply_is_due(&self, now: Now) -> bool {
+        let Some(live) = &self.tunn else { return false };
+        let since = |then| now.instant.saturating_duration_since(then);
+        live.first_unanswered.is_some_and(|sent| since(sent) < TICK)
+            && since(live.last_received) >= SILENCE - 2 * TICK
+            && since(live.last_tick) < 2 * TICK
+    }
+
+    /// Lets boringtun see the time; false if it gave up on a handshake.
+    ///
+    /// Sessions expire only here, and every time stamp that it takes is that of the last call: a
+    /// handshake message that arrives long after it would be stamped stale, and the new session
+    /// thrown away by the next call.
+    fn update_timers(&mut self, now: Now, out: &mut DatagramsOut) -> bool {
+        let Some(live) = &mut self.tunn else {
+            return true;
+        };
+        live.last_tick = now.instant;
+        let room = out.room(HANDSHAKE_INITIATION_SIZE);
+        match live.tunn.update_timers(room) {
+            TunnResult::WriteToNetwork(datagram) => {
+                let len = datagram.len();
+                let traffic_class = match len {
+                    HANDSHAKE_INITIATION_SIZE => HANDSHAKE_TRAFFIC_CLASS,
+                    _ => 0,
+                };
+                if let Some(endpoint) = &self.endpoint {
+                    out.push(len, endpoint, traffic_class);
+                    self.tx_bytes += len as u64;
+                    if traffic_class == 0 {
+                        self.note_sent_keepalive(now);
+                    }
+                }
+                true
+            }
+            TunnResult::Err(WireGuardError::ConnectionExpired) => false,
+            _ => true,
+        }
+    }
+}
+
+/// Bytes of a packet with its padding: to a multiple of 16, but never above the MTU (the paper,
+/// section 5.4.6; `calculate_skb_padding`, kernel `send.c`).
+fn padded_len(len: usize, mtu: usize) -> usize {
+    len.next_multiple_of(PADDING).min(mtu.max(len))
+}
+
+fn little_endian(bytes: &[u8]) -> u32 {
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |number, byte| number << 8 | u32::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_stops_at_the_mtu() {
+        assert_eq!(padded_len(0, 1420), 0);
+        assert_eq!(padded_len(1, 1420), 16);
+        assert_eq!(padded_len(84, 1420), 96);
+        assert_eq!(padded_len(1408, 1420), 1408);
+        assert_eq!(padded_len(1409, 1420), 1420);
+        assert_eq!(padded_len(1420, 1420), 1420);
+        assert_eq!(padded_len(1500, 1420), 1500);
+    }
+
+    #[test]
+    fn the_oldest_staged_packet_goes_first() {
+        let mut peer = Peer::new(PublicKey::from_bytes([7; 32]));
+        let (mut total, mut drops) = (0, Drops::default());
+        for number in 0..MAX_STAGED_PACKETS + 3 {
+            peer.stage(&[number as u8; 10], &mut total, &mut drops);
+        }
+        assert_eq!(peer.staged.len(), MAX_STAGED_PACKETS);
+        assert_eq!(peer.staged[0][0], 3);
+        assert_eq!((total, drops.staged), (10 * MAX_STAGED_PACKETS, 3));
+        peer.drop_staged(&mut total, &mut drops);
+        assert_eq!((total, drops.staged as usize), (0, MAX_STAGED_PACKETS + 3));
+    }
+}

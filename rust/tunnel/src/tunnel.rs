@@ -1,71 +1,586 @@
-//! The device-wide tunnel: peers, receiver indices and allowed IPs.
+//! The device-wide tunnel: which peer a message or a packet belongs to.
 
 use std::time::Instant;
 
-use crate::batch::{DatagramIn, Now, Outbox, PacketIn};
-use crate::change::TunnelChange;
+use ipnet::IpNet;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::allowed_ips::AllowedIps;
+use crate::batch::{DatagramIn, Ecn, Endpoint, Now, Outbox, PacketIn};
+use crate::change::{PeerChange, TunnelChange};
+use crate::constants::{
+    COOKIE_REPLY_SIZE, DATA_OVERHEAD, HANDSHAKE_INITIATION_SIZE, HANDSHAKE_RESPONSE_SIZE,
+    HANDSHAKE_TRAFFIC_CLASS, MAX_PEERS, REJECT_AFTER_MESSAGES, TICK,
+};
 use crate::error::Error;
-use crate::key::PublicKey;
+use crate::identity::{Identity, Verdict};
+use crate::index::IndexTable;
+use crate::key::{PresharedKey, PrivateKey, PublicKey};
+use crate::offload;
+use crate::packet::{ecn, ip};
+use crate::peer::{Peer, Received};
 use crate::stats::{Drops, PeerStatus};
 
 /// All peers of one device and what is between them and us.
-#[derive(Default)]
-pub struct Tunnel {}
+///
+/// Three tables lead to a peer: its public key (configuration, initiations), its receiver index
+/// (every other message) and its allowed IPs (packets). All of them name its slot in `peers`.
+pub struct Tunnel {
+    mtu: usize,
+    identity: Option<Identity>,
+    peers: Vec<Option<Peer>>,
+    free: Vec<usize>,
+    by_key: FxHashMap<PublicKey, usize>,
+    indices: IndexTable,
+    allowed_ips: AllowedIps<usize>,
+    /// Slots of peers whose timers have to be looked at.
+    timed: Vec<usize>,
+    next_tick: Option<Instant>,
+    staged_bytes: usize,
+    drops: Drops,
+}
 
 impl Tunnel {
-    /// A tunnel without a key and without peers.
+    /// A tunnel without a key and without peers, for an interface with this MTU in bytes.
     #[must_use]
-    pub fn new(_mtu: u16) -> Self {
-        Self {}
+    pub fn new(mtu: u16) -> Self {
+        Self {
+            mtu: mtu.into(),
+            identity: None,
+            peers: Vec::new(),
+            free: Vec::new(),
+            by_key: FxHashMap::default(),
+            indices: IndexTable::default(),
+            allowed_ips: AllowedIps::default(),
+            timed: Vec::new(),
+            next_tick: None,
+            staged_bytes: 0,
+            drops: Drops::default(),
+        }
     }
 
+    /// The interface has another MTU now.
+    pub fn set_mtu(&mut self, mtu: u16) {
+        self.mtu = mtu.into();
+    }
+
+    // --- Datagrams from UDP.
+
+    /// Takes datagrams from UDP.
+    pub fn handle_datagrams(&mut self, batch: &mut [DatagramIn], now: Now, out: &mut Outbox) {
+        for slot in batch {
+            let from = Endpoint {
+                address: slot.source,
+                local: slot.local,
+            };
+            let train = &slot.buffer[..slot.len];
+            // A datagram without payload is a train without segments.
+            for datagram in train.chunks(slot.segment_size.max(1)) {
+                self.handle_datagram(datagram, from, slot.ecn, now, out);
+            }
+        }
+    }
+
+    fn handle_datagram(
+        &mut self,
+        message: &[u8],
+        from: Endpoint,
+        ecn: Ecn,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        // The type and three reserved zero bytes, read as one number (the paper, section 5.4).
+        let message_type = message
+            .first_chunk()
+            .map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        match (message_type, message.len()) {
+            // Nothing can be answered to port 0.
+            _ if from.address.port() == 0 => self.drops.malformed += 1,
+            (1, HANDSHAKE_INITIATION_SIZE) => self.handle_initiation(message, from, now, out),
+            (2, HANDSHAKE_RESPONSE_SIZE) => self.handle_response(message, from, now, out),
+            (3, COOKIE_REPLY_SIZE) => self.handle_cookie_reply(message),
+            (4, DATA_OVERHEAD..) => self.handle_data(message, from, ecn, now, out),
+            _ => self.drops.malformed += 1,
+        }
+    }
+
+    /// Checks MAC1 and, under load, the cookie of a handshake message. None: it is dealt
+    /// with.
+    fn verify(&mut self, message: &[u8], from: Endpoint, out: &mut Outbox) -> Option<()> {
+        let identity = self.identity.as_ref()?;
+        match identity.verify(from.address, message) {
+            Verdict::Accept => return Some(()),
+            Verdict::BadMac1 => self.drops.mac1 += 1,
+            Verdict::Cookie(reply) => {
+                self.drops.under_load += 1;
+                out.datagrams.room(reply.len()).copy_from_slice(&reply);
+                out.datagrams
+                    .push(reply.len(), &from, HANDSHAKE_TRAFFIC_CLASS);
+            }
+        }
+        None
+    }
+
+    fn handle_initiation(&mut self, message: &[u8], from: Endpoint, now: Now, out: &mut Outbox) {
+        if self.verify(message, from, out).is_none() {
+            return;
+        }
+        let slot = self
+            .identity
+            .as_ref()
+            .filter(|_| !has_low_order_ephemeral(&message[8..40]))
+            .and_then(|identity| identity.initiator(message))
+            .and_then(|public_key| self.by_key.get(&public_key).copied());
+        let accepted = slot.is_some_and(|slot| {
+            self.wake(slot, now);
+            self.peers[slot]
+                .as_mut()
+                .is_some_and(|peer| peer.handle_initiation(message, from, now, &mut out.datagrams))
+        });
+        self.drops.handshake += u64::from(!accepted);
+    }
+
+    fn handle_response(&mut self, message: &[u8], from: Endpoint, now: Now, out: &mut Outbox) {
+        if self.verify(message, from, out).is_none() {
+            return;
+        }
+        let Some(peer) = addressee(&self.indices, &mut self.peers, &message[8..12]) else {
+            self.drops.unknown_index += 1;
+            return;
+        };
+        let accepted = !has_low_order_ephemeral(&message[12..44])
+            && peer.handle_response(
+                message,
+                from,
+                &mut self.staged_bytes,
+                self.mtu,
+                now,
+                &mut out.datagrams,
+            );
+        self.drops.handshake += u64::from(!accepted);
+    }
+
+    fn handle_cookie_reply(&mut self, message: &[u8]) {
+        match addressee(&self.indices, &mut self.peers, &message[4..8]) {
+            Some(peer) => self.drops.handshake += u64::from(!peer.handle_cookie_reply(message)),
+            None => self.drops.unknown_index += 1,
+        }
+    }
+
+    fn handle_data(
+        &mut self,
+        message: &[u8],
+        from: Endpoint,
+        ecn: Ecn,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let Some(slot) = self.indices.lookup(read_u32(&message[4..8])) else {
+            self.drops.unknown_index += 1;
+            return;
+        };
+        let Some(peer) = &mut self.peers[slot] else {
+            return;
+        };
+        // boringtun knows no such limit, and adds to the counter without looking.
+        if read_u64(&message[8..16]) >= REJECT_AFTER_MESSAGES {
+            self.drops.data += 1;
+            return;
+        }
+        let plain = out
+            .packets
+            .room(message.len().max(HANDSHAKE_INITIATION_SIZE));
+        let received = peer.open(message, plain, from, now);
+        if !matches!(received, Received::Rejected) {
+            peer.confirm(
+                message,
+                &mut self.staged_bytes,
+                self.mtu,
+                now,
+                &mut out.datagrams,
+            );
+        }
+        match received {
+            Received::Packet(len) => {
+                let packet = &mut plain[..len];
+                match ip::Header::parse(packet) {
+                    None => self.drops.not_ip += 1,
+                    // Whoever may use the source address for the whole device, not just this peer
+                    // for itself: a longer prefix of another peer takes it away.
+                    Some(header) if self.allowed_ips.lookup(header.source) != Some(slot) => {
+                        self.drops.source_address += 1;
+                    }
+                    Some(_) if !ecn::decapsulate(ecn, packet) => self.drops.ecn += 1,
+                    Some(_) => out.packets.push(len),
+                }
+            }
+            Received::Keepalive => {}
+            Received::NotIp => self.drops.not_ip += 1,
+            Received::Rejected => self.drops.data += 1,
+        }
+    }
+
+    // --- Packets from the TUN device.
+
+    /// Takes packets from the TUN device.
+    pub fn handle_packets(&mut self, batch: &mut [PacketIn], now: Now, out: &mut Outbox) {
+        for packet in batch {
+            self.handle_packet(packet, now, out);
+        }
+    }
+
+    fn handle_packet(&mut self, packet: &mut PacketIn, now: Now, out: &mut Outbox) {
+        let Some(header) = ip::Header::parse(&packet.buffer[..packet.len]) else {
+            self.drops.tun_malformed += 1;
+            return;
+        };
+        let Some(slot) = self.allowed_ips.lookup(header.destination) else {
+            self.drops.no_peer += 1;
+            return;
+        };
+        let reachable = self.peers[slot]
+            .as_ref()
+            .is_some_and(|peer| peer.endpoint.is_some() && !peer.public_key.is_low_order());
+        if !reachable || self.identity.is_none() {
+            self.drops.no_endpoint += 1;
+            return;
+        }
+        self.wake(slot, now);
+        let Some(peer) = &mut self.peers[slot] else {
+            return;
+        };
+        let has_session = peer.has_session();
+        let (mtu, staged_bytes, drops) = (self.mtu, &mut self.staged_bytes, &mut self.drops);
+        let split = offload::split(
+            &packet.header,
+            &mut packet.buffer,
+            packet.len,
+            |buffer, segment| {
+                if has_session {
+                    peer.seal(buffer, segment.start, segment.len(), mtu, &mut out.datagrams);
+                } else {
+                    peer.stage(&buffer[segment], staged_bytes, drops);
+                }
+            },
+        );
+        if split.is_err() {
+            self.drops.tun_malformed += 1;
+        } else if has_session {
+            peer.note_sent(now);
+        } else {
+            peer.initiate(&mut out.datagrams);
+        }
+    }
+
+    // --- Time.
+
+    /// Looks at the timers that are due.
+    pub fn handle_timeout(&mut self, now: Now, out: &mut Outbox) {
+        if self.next_tick.is_none_or(|next| now.instant < next) {
+            return;
+        }
+        self.next_tick = Some(now.instant + TICK);
+        for position in (0..self.timed.len()).rev() {
+            let slot = self.timed[position];
+            self.wake_for_keepalive(slot, now);
+            match &mut self.peers[slot] {
+                Some(peer) if peer.has_timers() => {
+                    if !peer.tick(now, &mut out.datagrams) {
+                        peer.drop_staged(&mut self.staged_bytes, &mut self.drops);
+                    }
+                    peer.keep_alive(now, &mut out.datagrams);
+                }
+                Some(peer) => {
+                    peer.watched = false;
+                    self.timed.swap_remove(position);
+                }
+                None => {
+                    self.timed.swap_remove(position);
+                }
+            }
+        }
+        if self.timed.is_empty() {
+            self.next_tick = None;
+        }
+    }
+
+    /// When [`Tunnel::handle_timeout`] is to be called next, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.next_tick.map(|next| (next, "timers of the peers"))
+    }
+
+    /// Makes the peer's tunnel, if it has none and we have a key.
+    fn wake(&mut self, slot: usize, now: Now) {
+        if let (Some(peer), Some(identity)) = (&mut self.peers[slot], &self.identity) {
+            peer.wake(slot, identity, &mut self.indices, now);
+            self.watch(slot, now);
+        }
+    }
+
+    /// A persistent keepalive needs a tunnel to a peer that has shown no sign of life yet.
+    fn wake_for_keepalive(&mut self, slot: usize, now: Now) {
+        let wanted = self.peers[slot].as_ref().is_some_and(|peer| {
+            peer.persistent_keepalive() > 0
+                && peer.endpoint.is_some()
+                && !peer.public_key.is_low_order()
+        });
+        if wanted {
+            self.wake(slot, now);
+        }
+    }
+
+    /// Has the peer's timers looked at from now on.
+    fn watch(&mut self, slot: usize, now: Now) {
+        if let Some(peer) = &mut self.peers[slot]
+            && !std::mem::replace(&mut peer.watched, true)
+        {
+            self.timed.push(slot);
+        }
+        self.next_tick.get_or_insert(now.instant + TICK);
+    }
+
+    // --- Configuration.
+
     /// Applies a change, all of it or nothing.
+    ///
+    /// A peer keeps its session through every change but two: another private key of ours, and
+    /// another preshared key (boringtun takes one only for a new tunnel). With `replace_peers` a
+    /// peer that is named again starts from the defaults, but keeps session and endpoint.
+    ///
+    /// # Errors
+    /// [`Error::TooManyPeers`].
     pub fn apply(
         &mut self,
-        _change: TunnelChange,
-        _now: Now,
-        _out: &mut Outbox,
+        change: TunnelChange,
+        now: Now,
+        out: &mut Outbox,
     ) -> Result<(), Error> {
+        let TunnelChange {
+            private_key,
+            replace_peers,
+            peers,
+        } = change;
+        let kept = if replace_peers { 0 } else { self.by_key.len() };
+        if kept + peers.iter().filter(|peer| !peer.remove).count() > MAX_PEERS {
+            return Err(Error::TooManyPeers(MAX_PEERS));
+        }
+        if let Some(private_key) = private_key {
+            self.set_private_key(private_key);
+        }
+        if replace_peers {
+            self.keep_only(&peers);
+        }
+        for change in peers {
+            self.apply_to_peer(change, now, out);
+        }
         Ok(())
     }
 
-    /// Takes datagrams from UDP.
-    pub fn handle_datagrams(&mut self, _batch: &mut [DatagramIn], _now: Now, _out: &mut Outbox) {}
-
-    /// Takes packets from the TUN device.
-    pub fn handle_packets(&mut self, _batch: &mut [PacketIn], _now: Now, _out: &mut Outbox) {}
-
-    /// Looks at the timers that are due.
-    pub fn handle_timeout(&mut self, _now: Now, _out: &mut Outbox) {}
-
-    /// When `handle_timeout` is to be called next, and why.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        None
+    fn set_private_key(&mut self, private_key: Option<PrivateKey>) {
+        if private_key.as_ref() == self.private_key() {
+            return;
+        }
+        self.identity = private_key.map(Identity::new);
+        for peer in self.peers.iter_mut().flatten() {
+            peer.forget(&mut self.indices);
+        }
+        if let Some(identity) = &self.identity {
+            let own = *identity.public_key();
+            self.remove(&own);
+        }
     }
+
+    fn keep_only(&mut self, named: &[PeerChange]) {
+        let named: FxHashSet<PublicKey> = named.iter().map(|change| change.public_key).collect();
+        let others: Vec<PublicKey> = self
+            .by_key
+            .keys()
+            .filter(|key| !named.contains(key))
+            .copied()
+            .collect();
+        for key in others {
+            self.remove(&key);
+        }
+        for slot in 0..self.peers.len() {
+            self.clear_allowed_ips(slot);
+            self.set_preshared_key(slot, None);
+            if let Some(peer) = &mut self.peers[slot] {
+                peer.set_persistent_keepalive(0);
+            }
+        }
+    }
+
+    fn apply_to_peer(&mut self, change: PeerChange, now: Now, out: &mut Outbox) {
+        let key = change.public_key;
+        if change.remove {
+            self.remove(&key);
+            return;
+        }
+        let is_own = self
+            .identity
+            .as_ref()
+            .is_some_and(|identity| *identity.public_key() == key);
+        let slot = match self.by_key.get(&key) {
+            Some(slot) => *slot,
+            // Our own key is no peer: `wg` and the kernel ignore it without a word.
+            None if is_own || change.update_only => return,
+            None => self.insert(key),
+        };
+        if let Some(preshared_key) = change.preshared_key {
+            self.set_preshared_key(slot, preshared_key);
+        }
+        if change.replace_allowed_ips {
+            self.clear_allowed_ips(slot);
+        }
+        for allowed_ip in change.allowed_ips {
+            if allowed_ip.remove {
+                self.remove_allowed_ip(slot, allowed_ip.prefix.trunc());
+            } else {
+                self.insert_allowed_ip(slot, allowed_ip.prefix.trunc());
+            }
+        }
+        let Some(peer) = &mut self.peers[slot] else {
+            return;
+        };
+        if let Some(address) = change.endpoint {
+            peer.endpoint = Some(address.into());
+        }
+        if let Some(seconds) = change.persistent_keepalive {
+            peer.set_persistent_keepalive(seconds);
+        }
+        if peer.persistent_keepalive() > 0 {
+            self.watch(slot, now);
+            self.wake_for_keepalive(slot, now);
+            if let Some(peer) = &mut self.peers[slot] {
+                peer.keep_alive(now, &mut out.datagrams);
+            }
+        }
+    }
+
+    fn insert(&mut self, public_key: PublicKey) -> usize {
+        let peer = Some(Peer::new(public_key));
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.peers[slot] = peer;
+                slot
+            }
+            None => {
+                self.peers.push(peer);
+                self.peers.len() - 1
+            }
+        };
+        self.by_key.insert(public_key, slot);
+        slot
+    }
+
+    fn remove(&mut self, public_key: &PublicKey) {
+        let Some(slot) = self.by_key.remove(public_key) else {
+            return;
+        };
+        self.clear_allowed_ips(slot);
+        if let Some(mut peer) = self.peers[slot].take() {
+            peer.forget(&mut self.indices);
+            peer.drop_staged(&mut self.staged_bytes, &mut self.drops);
+        }
+        // The slot may go to another peer, which is watched for itself: an entry that is left
+        // behind would have it looked at twice.
+        if let Some(position) = self.timed.iter().position(|timed| *timed == slot) {
+            self.timed.swap_remove(position);
+        }
+        self.free.push(slot);
+    }
+
+    fn set_preshared_key(&mut self, slot: usize, preshared_key: Option<PresharedKey>) {
+        if let Some(peer) = &mut self.peers[slot]
+            && peer.preshared_key != preshared_key
+        {
+            peer.preshared_key = preshared_key;
+            peer.forget(&mut self.indices);
+        }
+    }
+
+    fn insert_allowed_ip(&mut self, slot: usize, prefix: IpNet) {
+        if let Some(before) = self.allowed_ips.insert(prefix, slot)
+            && before != slot
+            && let Some(peer) = &mut self.peers[before]
+        {
+            peer.allowed_ips.remove(&prefix);
+        }
+        if let Some(peer) = &mut self.peers[slot] {
+            peer.allowed_ips.insert(prefix);
+        }
+    }
+
+    fn remove_allowed_ip(&mut self, slot: usize, prefix: IpNet) {
+        if let Some(peer) = &mut self.peers[slot]
+            && peer.allowed_ips.remove(&prefix)
+        {
+            self.allowed_ips.remove(prefix);
+        }
+    }
+
+    fn clear_allowed_ips(&mut self, slot: usize) {
+        if let Some(peer) = &mut self.peers[slot] {
+            for prefix in std::mem::take(&mut peer.allowed_ips) {
+                self.allowed_ips.remove(prefix);
+            }
+        }
+    }
+
+    // --- What there is to see.
 
     /// The private key, for the control socket.
     #[must_use]
-    pub fn private_key(&self) -> Option<&crate::key::PrivateKey> {
-        None
+    pub fn private_key(&self) -> Option<&PrivateKey> {
+        self.identity.as_ref().map(Identity::private_key)
     }
 
     /// What is known of one peer.
     #[must_use]
-    pub fn peer(&self, _public_key: &PublicKey) -> Option<PeerStatus> {
-        None
+    pub fn peer(&self, public_key: &PublicKey) -> Option<PeerStatus> {
+        let slot = self.by_key.get(public_key)?;
+        self.peers[*slot].as_ref().map(Peer::status)
     }
 
-    /// Up to `limit` peers in the order in which they were added, from position `from` on, and
-    /// the position to go on from, if there are more.
+    /// Up to `limit` peers from position `from` on, and the position to go on from, if there are
+    /// more: a caller that takes a few at a time delays no packet.
     #[must_use]
-    pub fn peers(&self, _from: usize, _limit: usize) -> (Vec<PeerStatus>, Option<usize>) {
-        (Vec::new(), None)
+    pub fn peers(&self, from: usize, limit: usize) -> (Vec<PeerStatus>, Option<usize>) {
+        let end = self.peers.len().min(from.saturating_add(limit));
+        let page = self.peers.get(from..end).unwrap_or_default();
+        let peers = page.iter().flatten().map(Peer::status).collect();
+        (peers, (end < self.peers.len()).then_some(end))
     }
 
     /// What was dropped since the start.
     #[must_use]
     pub fn drops(&self) -> Drops {
-        Drops::default()
+        self.drops
     }
+}
+
+/// The peer whose tunnel has the receiver index in these four bytes.
+fn addressee<'a>(
+    indices: &IndexTable,
+    peers: &'a mut [Option<Peer>],
+    receiver_index: &[u8],
+) -> Option<&'a mut Peer> {
+    peers[indices.lookup(read_u32(receiver_index))?].as_mut()
+}
+
+/// Whether the ephemeral key of a handshake message is a point that contributes nothing: the
+/// paper (section 5.4.2) and the kernel refuse such an exchange, boringtun does not look.
+fn has_low_order_ephemeral(bytes: &[u8]) -> bool {
+    bytes
+        .try_into()
+        .is_ok_and(|bytes| PublicKey::from_bytes(bytes).is_low_order())
+}
+
+fn read_u32(bytes: &[u8]) -> u32 {
+    bytes.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
+}
+
+fn read_u64(bytes: &[u8]) -> u64 {
+    bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }

@@ -1,1 +1,15 @@
-//! Nodes on a virtual clock.
+//! Nodes on a virtual clock, joined by a link that the test controls.
+//!
+//! Time only moves when a test says so, for the tunnels and for the boringtun
+//! inside them (feature `virtual-clock`). The constants here are typed from the
+//! paper, not imported: the tests ask for conformance to it, not to ourselves.
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+mod configuration;
+mod data;
+mod handshake;
+mod roaming;
+mod silence;
+mod timers;

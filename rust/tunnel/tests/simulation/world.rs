@@ -1,0 +1,326 @@
+//! The world: nodes, the link between them, and time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use mock_instant::MockClock;
+use wgbind_tunnel::{
+    AllowedIpChange, DatagramIn, Drops, Now, Outbox, PacketIn, PeerChange, PeerStatus, PrivateKey,
+    PublicKey, Transmit, Tunnel, TunnelChange, VirtioHeader,
+};
+
+/// One way through the link.
+pub(crate) const LATENCY: Duration = Duration::from_millis(10);
+
+/// What kind of message a datagram is, by its first byte (the paper, section 5.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Initiation,
+    Response,
+    Cookie,
+    Keepalive,
+    Data,
+    Other,
+}
+
+impl Kind {
+    fn of(datagram: &[u8]) -> Self {
+        match (datagram.first(), datagram.len()) {
+            (Some(1), 148) => Self::Initiation,
+            (Some(2), 92) => Self::Response,
+            (Some(3), 64) => Self::Cookie,
+            (Some(4), 32) => Self::Keepalive,
+            (Some(4), 33..) => Self::Data,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A datagram that the eavesdropper saw.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) at: Duration,
+    pub(crate) source: SocketAddr,
+    pub(crate) destination: SocketAddr,
+    pub(crate) kind: Kind,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// A tunnel with an address on the link.
+pub(crate) struct Node {
+    pub(crate) tunnel: Tunnel,
+    pub(crate) public_key: PublicKey,
+    pub(crate) address: SocketAddr,
+    /// Packets that came out of the tunnel, oldest first.
+    pub(crate) received: Vec<Vec<u8>>,
+}
+
+pub(crate) struct World {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) seen: Vec<Seen>,
+    /// Whether a datagram is lost.
+    pub(crate) loses: Box<dyn FnMut(&Seen) -> bool>,
+    in_flight: VecDeque<Seen>,
+    start: Instant,
+    elapsed: Duration,
+}
+
+pub(crate) const MTU: u16 = 1420;
+
+impl World {
+    pub(crate) fn new() -> Self {
+        MockClock::set_time(Duration::ZERO);
+        Self {
+            nodes: Vec::new(),
+            seen: Vec::new(),
+            loses: Box::new(|_| false),
+            in_flight: VecDeque::new(),
+            start: Instant::now(),
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    /// A server (node 0, inner 10.0.0.1) and `clients` that know it (inner 10.0.0.2, ...).
+    pub(crate) fn hub(clients: u8) -> Self {
+        let mut world = Self::new();
+        let server = world.add_node();
+        for number in 0..clients {
+            let client = world.add_node();
+            world.acquaint(server, client, &format!("10.0.0.{}/32", number + 2), false);
+            world.acquaint(client, server, "10.0.0.0/24", true);
+        }
+        world
+    }
+
+    pub(crate) fn add_node(&mut self) -> usize {
+        let number = self.nodes.len() as u8;
+        let private_key = PrivateKey::generate();
+        let public_key = private_key.public_key();
+        self.nodes.push(Node {
+            tunnel: Tunnel::new(MTU),
+            public_key,
+            address: SocketAddr::from(([192, 0, 2, number + 1], 51820)),
+            received: Vec::new(),
+        });
+        self.apply(
+            number.into(),
+            TunnelChange {
+                private_key: Some(Some(private_key)),
+                ..Default::default()
+            },
+        );
+        number.into()
+    }
+
+    /// Makes `peer` a peer of `node`.
+    pub(crate) fn acquaint(&mut self, node: usize, peer: usize, allowed_ip: &str, endpoint: bool) {
+        let mut change = self.change_of(peer);
+        change.allowed_ips = vec![allowed(allowed_ip)];
+        change.endpoint = endpoint.then_some(self.nodes[peer].address);
+        self.apply_peer(node, change);
+    }
+
+    pub(crate) fn change_of(&self, peer: usize) -> PeerChange {
+        PeerChange::new(self.nodes[peer].public_key)
+    }
+
+    pub(crate) fn apply_peer(&mut self, node: usize, change: PeerChange) {
+        self.apply(
+            node,
+            TunnelChange {
+                peers: vec![change],
+                ..Default::default()
+            },
+        );
+    }
+
+    pub(crate) fn apply(&mut self, node: usize, change: TunnelChange) {
+        let now = self.now();
+        let mut out = Outbox::default();
+        self.nodes[node].tunnel.apply(change, now, &mut out).unwrap();
+        self.take(node, out);
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now {
+            instant: self.start + self.elapsed,
+            unix: Duration::from_secs(1_800_000_000) + self.elapsed,
+        }
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    // --- Packets.
+
+    /// Hands `node` a packet from its TUN device.
+    pub(crate) fn send(&mut self, node: usize, packet: &[u8]) {
+        let mut slot = PacketIn {
+            header: VirtioHeader::default(),
+            len: packet.len(),
+            ..Default::default()
+        };
+        slot.buffer[..packet.len()].copy_from_slice(packet);
+        let now = self.now();
+        let mut out = Outbox::default();
+        self.nodes[node]
+            .tunnel
+            .handle_packets(&mut [slot], now, &mut out);
+        self.take(node, out);
+    }
+
+    /// Sends a packet, gives it time to arrive, and answers it if it did; whether both came through.
+    pub(crate) fn ping(&mut self, from: usize, to: usize) -> bool {
+        let (source, destination) = (inner(from), inner(to));
+        let before = self.nodes[to].received.len();
+        self.send(from, &packet(source, destination, b"ping"));
+        self.run(3 * LATENCY);
+        if self.nodes[to].received.len() == before {
+            return false;
+        }
+        let before = self.nodes[from].received.len();
+        self.send(to, &packet(destination, source, b"pong"));
+        self.run(3 * LATENCY);
+        self.nodes[from].received.len() > before
+    }
+
+    /// Delivers a datagram to a node at once, as if it came from `source`.
+    pub(crate) fn deliver(&mut self, node: usize, source: SocketAddr, bytes: &[u8]) {
+        let mut slot = DatagramIn {
+            len: bytes.len(),
+            segment_size: bytes.len(),
+            source,
+            ..Default::default()
+        };
+        slot.buffer[..bytes.len()].copy_from_slice(bytes);
+        let now = self.now();
+        let mut out = Outbox::default();
+        self.nodes[node]
+            .tunnel
+            .handle_datagrams(&mut [slot], now, &mut out);
+        self.take(node, out);
+    }
+
+    /// Puts what a tunnel wants sent on the link.
+    fn take(&mut self, node: usize, out: Outbox) {
+        for run in &out.datagrams.runs {
+            let Transmit {
+                range,
+                segment_size,
+                destination,
+                ..
+            } = run;
+            for datagram in out.datagrams.buffer[range.clone()].chunks(*segment_size) {
+                let seen = Seen {
+                    at: self.elapsed,
+                    source: self.nodes[node].address,
+                    destination: *destination,
+                    kind: Kind::of(datagram),
+                    bytes: datagram.to_vec(),
+                };
+                self.seen.push(seen.clone());
+                if !(self.loses)(&seen) {
+                    self.in_flight.push_back(seen);
+                }
+            }
+        }
+        for packet in &out.packets.packets {
+            let packet = out.packets.buffer[packet.clone()].to_vec();
+            self.nodes[node].received.push(packet);
+        }
+    }
+
+    // --- Time.
+
+    /// Lets time pass, with everything that happens in it.
+    pub(crate) fn run(&mut self, duration: Duration) {
+        let end = self.elapsed + duration;
+        loop {
+            let arrival = self.in_flight.front().map(|seen| seen.at + LATENCY);
+            let timeouts = self
+                .nodes
+                .iter()
+                .filter_map(|node| node.tunnel.poll_timeout())
+                .map(|(at, _)| at.saturating_duration_since(self.start));
+            let next = timeouts.chain(arrival).min().filter(|at| *at <= end);
+            let Some(next) = next else { break };
+            self.advance_to(next);
+            for node in 0..self.nodes.len() {
+                let now = self.now();
+                let mut out = Outbox::default();
+                self.nodes[node].tunnel.handle_timeout(now, &mut out);
+                self.take(node, out);
+            }
+            while let Some(seen) = self.in_flight.pop_front_if(|seen| seen.at + LATENCY <= next) {
+                let target = self
+                    .nodes
+                    .iter()
+                    .position(|node| node.address == seen.destination);
+                if let Some(node) = target {
+                    self.deliver(node, seen.source, &seen.bytes);
+                }
+            }
+        }
+        self.advance_to(end);
+    }
+
+    fn advance_to(&mut self, elapsed: Duration) {
+        if let Some(step) = elapsed.checked_sub(self.elapsed) {
+            MockClock::advance(step);
+            self.elapsed = elapsed;
+        }
+    }
+
+    // --- What there is to see.
+
+    /// How many messages of each kind went over the link since `from`.
+    pub(crate) fn kinds_since(&self, from: Duration) -> BTreeMap<Kind, usize> {
+        let mut kinds = BTreeMap::new();
+        for seen in self.seen.iter().filter(|seen| seen.at >= from) {
+            *kinds.entry(seen.kind).or_default() += 1;
+        }
+        kinds
+    }
+
+    pub(crate) fn drops(&self, node: usize) -> Drops {
+        self.nodes[node].tunnel.drops()
+    }
+
+    pub(crate) fn peer(&self, node: usize, peer: usize) -> PeerStatus {
+        self.nodes[node]
+            .tunnel
+            .peer(&self.nodes[peer].public_key)
+            .unwrap()
+    }
+}
+
+/// The inner address of a node.
+pub(crate) fn inner(node: usize) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, node as u8 + 1)
+}
+
+pub(crate) fn allowed(prefix: &str) -> AllowedIpChange {
+    AllowedIpChange {
+        prefix: prefix.parse().unwrap(),
+        remove: false,
+    }
+}
+
+/// An IPv4 packet of UDP's protocol number with a payload that no one looks at.
+pub(crate) fn packet(source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0; 20];
+    packet[0] = 0x45;
+    packet[2..4].copy_from_slice(&(20 + payload.len() as u16).to_be_bytes());
+    packet[8] = 64;
+    packet[9] = 17;
+    packet[12..16].copy_from_slice(&source.octets());
+    packet[16..20].copy_from_slice(&destination.octets());
+    packet.extend_from_slice(payload);
+    packet
+}
+
+pub(crate) fn address(ip: [u8; 4], port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::from(ip), port)
+}
