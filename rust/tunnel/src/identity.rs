@@ -61,7 +61,10 @@ impl Identity {
         // Counts once a second at most, by its own clock: forgotten, everybody would get cookies for ever.
         self.limiter.reset_count();
         let mut cookie = [0; COOKIE_REPLY_SIZE];
-        match self.limiter.verify_packet(Some(source.ip()), message, &mut cookie) {
+        match self
+            .limiter
+            .verify_packet(Some(source.ip()), message, &mut cookie)
+        {
             Ok(_) => Verdict::Accept,
             Err(TunnResult::WriteToNetwork(_)) => Verdict::Cookie(cookie),
             Err(_) => Verdict::BadMac1,

@@ -297,7 +297,8 @@ impl Peer {
             return false;
         }
         let room = out.room(HANDSHAKE_INITIATION_SIZE);
-        let TunnResult::WriteToNetwork(response) = live.tunn.decapsulate(None, message, room) else {
+        let TunnResult::WriteToNetwork(response) = live.tunn.decapsulate(None, message, room)
+        else {
             return false;
         };
         let len = response.len();
@@ -324,7 +325,8 @@ impl Peer {
             return false;
         };
         let room = out.room(HANDSHAKE_INITIATION_SIZE);
-        let TunnResult::WriteToNetwork(keepalive) = live.tunn.decapsulate(None, message, room) else {
+        let TunnResult::WriteToNetwork(keepalive) = live.tunn.decapsulate(None, message, room)
+        else {
             return false;
         };
         let len = keepalive.len();
@@ -414,7 +416,9 @@ impl Peer {
             .is_some_and(|first| since(first) >= KEEPALIVE_TIMEOUT);
         let interval = Duration::from_secs(self.persistent_keepalive.into());
         let persistent = self.persistent_keepalive > 0
-            && self.last_traversal.is_none_or(|last| since(last) >= interval);
+            && self
+                .last_traversal
+                .is_none_or(|last| since(last) >= interval);
         if (passive || persistent) && self.has_session() {
             self.seal(&mut [0; PADDING], 0, 0, 0, out);
             self.note_sent_keepalive(now);

@@ -257,7 +257,13 @@ impl Tunnel {
             packet.len,
             |buffer, segment| {
                 if has_session {
-                    peer.seal(buffer, segment.start, segment.len(), mtu, &mut out.datagrams);
+                    peer.seal(
+                        buffer,
+                        segment.start,
+                        segment.len(),
+                        mtu,
+                        &mut out.datagrams,
+                    );
                 } else {
                     peer.stage(&buffer[segment], staged_bytes, drops);
                 }
@@ -350,12 +356,7 @@ impl Tunnel {
     ///
     /// # Errors
     /// [`Error::TooManyPeers`].
-    pub fn apply(
-        &mut self,
-        change: TunnelChange,
-        now: Now,
-        out: &mut Outbox,
-    ) -> Result<(), Error> {
+    pub fn apply(&mut self, change: TunnelChange, now: Now, out: &mut Outbox) -> Result<(), Error> {
         let TunnelChange {
             private_key,
             replace_peers,
@@ -578,9 +579,13 @@ fn has_low_order_ephemeral(bytes: &[u8]) -> bool {
 }
 
 fn read_u32(bytes: &[u8]) -> u32 {
-    bytes.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
+    bytes
+        .first_chunk()
+        .map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
 fn read_u64(bytes: &[u8]) -> u64 {
-    bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    bytes
+        .first_chunk()
+        .map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }

@@ -44,7 +44,10 @@ fn packets_without_a_peer_or_an_endpoint_are_counted() {
     world.send(0, &packet(inner(0), inner(1), b"where?"));
     world.send(0, b"not ip");
     let drops = world.drops(0);
-    assert_eq!((drops.no_peer, drops.no_endpoint, drops.tun_malformed), (1, 1, 1));
+    assert_eq!(
+        (drops.no_peer, drops.no_endpoint, drops.tun_malformed),
+        (1, 1, 1)
+    );
     assert!(world.seen.is_empty());
 }
 
@@ -77,14 +80,22 @@ fn transfer_counts_what_went_over_the_wire() {
     // The keepalive that boringtun sends on a response is what the kernel saves itself.
     assert_eq!(client.tx_bytes, 148 + 32 + 10 * 128);
     let server = world.peer(0, 1);
-    assert_eq!((server.rx_bytes, server.tx_bytes), (client.tx_bytes, client.rx_bytes));
+    assert_eq!(
+        (server.rx_bytes, server.tx_bytes),
+        (client.tx_bytes, client.rx_bytes)
+    );
 }
 
 #[test]
 fn a_message_is_taken_once() {
     let mut world = World::hub(1);
     assert!(world.ping(1, 0));
-    let data = world.seen.iter().find(|seen| seen.kind == Kind::Data).unwrap().clone();
+    let data = world
+        .seen
+        .iter()
+        .find(|seen| seen.kind == Kind::Data)
+        .unwrap()
+        .clone();
     let (received, drops) = (world.nodes[0].received.len(), world.drops(0).data);
     world.deliver(0, data.source, &data.bytes);
     assert_eq!(world.nodes[0].received.len(), received);
@@ -95,7 +106,12 @@ fn a_message_is_taken_once() {
 fn counters_that_are_refused_do_not_reach_the_crate() {
     let mut world = World::hub(1);
     assert!(world.ping(1, 0));
-    let mut data = world.seen.iter().find(|seen| seen.kind == Kind::Data).unwrap().clone();
+    let mut data = world
+        .seen
+        .iter()
+        .find(|seen| seen.kind == Kind::Data)
+        .unwrap()
+        .clone();
     for counter in [u64::MAX, u64::MAX - (1 << 13)] {
         data.bytes[8..16].copy_from_slice(&counter.to_le_bytes());
         let drops = world.drops(0).data;
@@ -140,5 +156,8 @@ fn runts_inside_are_dropped_and_still_authenticate() {
     }
     assert!(world.nodes[0].received.is_empty());
     assert_eq!(world.drops(0).not_ip, 8);
-    assert_eq!(world.nodes[0].tunnel.peers(0, 1).0[0].endpoint, Some(source));
+    assert_eq!(
+        world.nodes[0].tunnel.peers(0, 1).0[0].endpoint,
+        Some(source)
+    );
 }

@@ -137,6 +137,20 @@ fn crossing_handshakes_end_in_a_session() {
     world.run(Duration::from_secs(1));
     assert!(world.ping(0, 1));
     assert!(world.ping(1, 0));
-    assert_eq!(world.nodes[0].received.iter().filter(|p| p.ends_with(b"crossing")).count(), 1);
-    assert_eq!(world.nodes[1].received.iter().filter(|p| p.ends_with(b"crossing")).count(), 1);
+    assert_eq!(
+        world.nodes[0]
+            .received
+            .iter()
+            .filter(|p| p.ends_with(b"crossing"))
+            .count(),
+        1
+    );
+    assert_eq!(
+        world.nodes[1]
+            .received
+            .iter()
+            .filter(|p| p.ends_with(b"crossing"))
+            .count(),
+        1
+    );
 }

@@ -3,7 +3,6 @@
 //! Time only moves when a test says so, for the tunnels and for the boringtun
 //! inside them (feature `virtual-clock`). The constants here are typed from the
 //! paper, not imported: the tests ask for conformance to it, not to ourselves.
-#![allow(clippy::unwrap_used)]
 
 mod world;
 

@@ -50,11 +50,21 @@ fn under_load_a_client_gets_in_with_its_cookie() {
         }
         world.run(Duration::from_millis(100));
     }
-    let received = world.nodes[0].received.iter().filter(|packet| packet.ends_with(b"hello")).count();
+    let received = world.nodes[0]
+        .received
+        .iter()
+        .filter(|packet| packet.ends_with(b"hello"))
+        .count();
     assert_eq!(received, 1);
     assert!(world.drops(0).under_load > 0);
     // No reply is larger than what it answers.
-    assert!(world.seen.iter().filter(|seen| seen.kind == Kind::Cookie).all(|seen| seen.bytes.len() == 64));
+    assert!(
+        world
+            .seen
+            .iter()
+            .filter(|seen| seen.kind == Kind::Cookie)
+            .all(|seen| seen.bytes.len() == 64)
+    );
     // The load is over: no cookies any more.
     world.run(Duration::from_secs(2));
     let calm = world.elapsed();

@@ -21,7 +21,11 @@ fn rekeys_lose_no_ping() {
         .iter()
         .filter(|seen| seen.kind == Kind::Initiation)
         .collect();
-    assert!((4..=6).contains(&initiations.len()), "{}", initiations.len());
+    assert!(
+        (4..=6).contains(&initiations.len()),
+        "{}",
+        initiations.len()
+    );
     for pair in initiations.windows(2) {
         assert!(pair[1].at - pair[0].at >= REKEY_AFTER_TIME);
         assert_eq!(pair[1].source, pair[0].source);
@@ -32,7 +36,12 @@ fn rekeys_lose_no_ping() {
 fn a_session_is_used_no_more_after_reject_after_time() {
     let mut world = World::hub(1);
     assert!(world.ping(1, 0));
-    let old = world.seen.iter().rfind(|seen| seen.kind == Kind::Data).unwrap().clone();
+    let old = world
+        .seen
+        .iter()
+        .rfind(|seen| seen.kind == Kind::Data)
+        .unwrap()
+        .clone();
     world.run(REJECT_AFTER_TIME + Duration::from_secs(2));
     let before = world.elapsed();
     world.send(0, &packet(inner(0), inner(1), b"late"));
@@ -53,7 +62,10 @@ fn an_initiation_is_sent_again_every_five_seconds_and_given_up_after_ninety() {
     assert!((16..=19).contains(&times.len()), "{times:?}");
     for pair in times.windows(2) {
         let gap = pair[1] - pair[0];
-        assert!(gap >= REKEY_TIMEOUT && gap <= REKEY_TIMEOUT + Duration::from_secs(1), "{gap:?}");
+        assert!(
+            gap >= REKEY_TIMEOUT && gap <= REKEY_TIMEOUT + Duration::from_secs(1),
+            "{gap:?}"
+        );
     }
     assert_eq!(world.drops(1).staged, 1);
     // Another packet starts over.
@@ -72,7 +84,11 @@ fn a_packet_to_an_idle_peer_starts_no_handshake_if_it_is_answered() {
         let from = world.elapsed();
         assert!(world.ping(0, 1));
         world.run(Duration::from_secs(5));
-        assert_eq!(world.kinds_since(from).get(&Kind::Initiation), None, "offset {offset} ms");
+        assert_eq!(
+            world.kinds_since(from).get(&Kind::Initiation),
+            None,
+            "offset {offset} ms"
+        );
     }
 }
 
@@ -92,7 +108,10 @@ fn unanswered_data_starts_a_handshake_after_fifteen_seconds() {
         .find(|seen| seen.at >= from && seen.kind == Kind::Initiation)
         .unwrap();
     let after = first.at - from;
-    assert!(after >= Duration::from_secs(14) && after <= Duration::from_secs(17), "{after:?}");
+    assert!(
+        after >= Duration::from_secs(14) && after <= Duration::from_secs(17),
+        "{after:?}"
+    );
 }
 
 #[test]
@@ -109,7 +128,10 @@ fn received_data_is_answered_by_a_keepalive_after_ten_seconds() {
         .unwrap();
     assert_eq!(keepalive.source, world.nodes[0].address);
     let after = keepalive.at - from;
-    assert!(after >= Duration::from_secs(9) && after <= Duration::from_secs(12), "{after:?}");
+    assert!(
+        after >= Duration::from_secs(9) && after <= Duration::from_secs(12),
+        "{after:?}"
+    );
 }
 
 #[test]
@@ -147,5 +169,9 @@ fn idle_peers_say_nothing() {
     world.run(Duration::from_secs(30));
     let quiet = world.elapsed();
     world.run(Duration::from_secs(600));
-    assert!(world.kinds_since(quiet).is_empty(), "{:?}", world.kinds_since(quiet));
+    assert!(
+        world.kinds_since(quiet).is_empty(),
+        "{:?}",
+        world.kinds_since(quiet)
+    );
 }

@@ -138,7 +138,10 @@ impl World {
     pub(crate) fn apply(&mut self, node: usize, change: TunnelChange) {
         let now = self.now();
         let mut out = Outbox::default();
-        self.nodes[node].tunnel.apply(change, now, &mut out).unwrap();
+        self.nodes[node]
+            .tunnel
+            .apply(change, now, &mut out)
+            .unwrap();
         self.take(node, out);
     }
 
@@ -253,7 +256,10 @@ impl World {
                 self.nodes[node].tunnel.handle_timeout(now, &mut out);
                 self.take(node, out);
             }
-            while let Some(seen) = self.in_flight.pop_front_if(|seen| seen.at + LATENCY <= next) {
+            while let Some(seen) = self
+                .in_flight
+                .pop_front_if(|seen| seen.at + LATENCY <= next)
+            {
                 let target = self
                     .nodes
                     .iter()
