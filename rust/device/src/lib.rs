@@ -1,1 +1,18 @@
-//! A WireGuard device on Linux.
+//! A WireGuard device on Linux: the TUN interface, the UDP sockets, the worker
+//! that moves packets between them through a [`wgbind_tunnel::Tunnel`], and the
+//! control socket that `wg` talks to.
+//!
+//! All system calls of the project are in this crate, and all of its `unsafe`.
+
+mod device;
+mod error;
+mod latch;
+mod name;
+mod sys;
+mod tun;
+mod uapi;
+mod udp;
+mod worker;
+
+pub use device::{Device, DeviceChange, DeviceConfig, Ended, IoDrops, Snapshot};
+pub use error::Error;

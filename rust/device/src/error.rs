@@ -1,0 +1,66 @@
+//! What can go wrong with a device.
+
+use std::io;
+
+/// Each message is one line that names what is wrong, and the remedy. None carries a secret.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No interface can have this name.
+    #[error(
+        "interface name {name:?}: {problem}; a name is 1 to 15 of the characters a-z A-Z 0-9 _ = + . -"
+    )]
+    Name {
+        /// The name that was asked for.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The kernel asks for a capability that this process does not have.
+    #[error("{what} needs {needs}")]
+    Privilege {
+        /// What was tried.
+        what: String,
+        /// The capability, as capabilities(7) names it, and how to get it.
+        needs: &'static str,
+    },
+    /// An interface, a port or a control socket belongs to somebody else.
+    #[error("{what} is in use; {remedy}")]
+    InUse {
+        /// What is taken.
+        what: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// The tunnel refused a change.
+    #[error(transparent)]
+    Tunnel(#[from] wgbind_tunnel::Error),
+    /// A system call failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The device is no more; the text says why.
+    #[error("the device has ended: {0}")]
+    Ended(String),
+    /// There is no /dev/net/tun.
+    #[error(
+        "/dev/net/tun is missing: load the module `tun` (modprobe tun), or give the container the device (--device /dev/net/tun)"
+    )]
+    NoTunDevice,
+}
+
+/// What most calls on interfaces and sockets need.
+pub(crate) const NET_ADMIN: &str = "CAP_NET_ADMIN: run as root or with that capability";
+
+impl Error {
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        |source| Self::Io {
+            what: what.into(),
+            source,
+        }
+    }
+}

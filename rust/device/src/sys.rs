@@ -1,0 +1,124 @@
+//! System calls that std has no call for, each in a safe coat.
+
+use std::ffi::{c_int, c_short};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+use std::time::Duration;
+
+/// Turns the -1 of a system call into the error behind it.
+pub(crate) fn check(result: c_int) -> io::Result<c_int> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+/// The error's number; 0 if it has none.
+pub(crate) fn errno(error: &io::Error) -> c_int {
+    error.raw_os_error().unwrap_or(0)
+}
+
+/// Opens a socket that no child process inherits.
+pub(crate) fn socket(family: c_int, kind: c_int) -> io::Result<OwnedFd> {
+    // SAFETY: no memory is handed over.
+    let fd = check(unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, 0) })?;
+    // SAFETY: the descriptor is new, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Binds a socket to an address: a `sockaddr` of its family, as bytes.
+pub(crate) fn bind(socket: BorrowedFd<'_>, address: &[u8]) -> io::Result<()> {
+    // SAFETY: the kernel reads as many bytes as the slice has, into memory of its own.
+    check(unsafe {
+        libc::bind(
+            socket.as_raw_fd(),
+            address.as_ptr().cast(),
+            address.len() as libc::socklen_t,
+        )
+    })
+    .map(drop)
+}
+
+/// Sets a socket option that is an integer.
+pub(crate) fn set_option(
+    socket: BorrowedFd<'_>,
+    level: c_int,
+    name: c_int,
+    value: c_int,
+) -> io::Result<()> {
+    // SAFETY: the kernel reads the size of one integer from a reference to one.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            ptr::from_ref(&value).cast(),
+            size_of::<c_int>() as libc::socklen_t,
+        )
+    })
+    .map(drop)
+}
+
+/// Waits until one of the descriptors has one of its events, or time runs out; returns what
+/// each of them has. A signal ends the wait too.
+pub(crate) fn poll<const N: usize>(
+    wanted: [(Option<BorrowedFd<'_>>, c_short); N],
+    timeout: Option<Duration>,
+) -> io::Result<[c_short; N]> {
+    let mut fds = wanted.map(|(fd, events)| libc::pollfd {
+        // The kernel skips negative descriptors.
+        fd: fd.map_or(-1, |fd| fd.as_raw_fd()),
+        events,
+        revents: 0,
+    });
+    let timeout = timeout.map(|timeout| libc::timespec {
+        tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos() as _,
+    });
+    // SAFETY: the kernel reads and writes N pollfds, and reads the timeout if there is one; both
+    // outlive the call.
+    let result = check(unsafe {
+        libc::ppoll(
+            fds.as_mut_ptr(),
+            N as libc::nfds_t,
+            timeout.as_ref().map_or(ptr::null(), ptr::from_ref),
+            ptr::null(),
+        )
+    });
+    match result {
+        Ok(_) => Ok(fds.map(|fd| fd.revents)),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok([0; N]),
+        Err(error) => Err(error),
+    }
+}
+
+/// A flag that one thread raises and that another can `poll` for (eventfd(2)).
+pub(crate) struct EventFd(File);
+
+impl EventFd {
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: no memory is handed over.
+        let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        // SAFETY: the descriptor is new, so nobody else owns it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }.into()))
+    }
+
+    /// Raises the flag. It fails only when it is raised already.
+    pub(crate) fn raise(&self) {
+        let _ = (&self.0).write(&1_u64.to_ne_bytes());
+    }
+
+    /// Lowers the flag. It fails only when it is not raised.
+    pub(crate) fn lower(&self) {
+        let _ = (&self.0).read(&mut [0; 8]);
+    }
+}
+
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,154 @@
+//! The UDP sockets: one for IPv4 and one for IPv6 on the same port.
+//!
+//! Own code, because the libraries that were looked at stand in the way: `quinn-udp` sends and
+//! receives with GSO, GRO and ECN, but has no `sendmmsg`, no DSCP and no interface index in the
+//! source address, all of which a WireGuard peer is owed.
+
+pub(crate) mod address;
+mod control;
+mod send;
+mod socket;
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use wgbind_tunnel::batch::DatagramsOut;
+
+use crate::error::{Error, NET_ADMIN};
+use crate::sys;
+
+pub(crate) use socket::RECEIVE_BATCH;
+use socket::{Family, Socket};
+
+/// How often a free port is looked for that both families have.
+const PORT_TRIES: usize = 100;
+
+/// Both sockets. One of them is missing on a host without its family.
+pub(crate) struct UdpSockets {
+    sockets: [Option<Socket>; 2],
+    port: u16,
+    fwmark: u32,
+}
+
+impl UdpSockets {
+    /// Opens sockets on `port` of all addresses; 0 is any free port.
+    pub(crate) fn bind(port: u16, fwmark: u32) -> Result<Self, Error> {
+        let mut tries = PORT_TRIES;
+        let mut sockets = loop {
+            tries -= 1;
+            match Self::try_bind(port) {
+                Ok(sockets) => break sockets,
+                // The port was free for IPv4 and is taken for IPv6: try another.
+                Err(error)
+                    if port == 0 && tries > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(bind_error(port, error)),
+            }
+        };
+        if fwmark != 0 {
+            sockets.set_fwmark(fwmark)?;
+        }
+        Ok(sockets)
+    }
+
+    fn try_bind(port: u16) -> io::Result<Self> {
+        let v4 = unless_unsupported(Socket::bind(Family::V4, port))?;
+        let port = v4.as_ref().map_or(Ok(port), Socket::port)?;
+        let v6 = unless_unsupported(Socket::bind(Family::V6, port))?;
+        let port = v6.as_ref().map_or(Ok(port), Socket::port)?;
+        if v4.is_none() && v6.is_none() {
+            return Err(io::Error::from_raw_os_error(libc::EAFNOSUPPORT));
+        }
+        Ok(Self {
+            sockets: [v4, v6],
+            port,
+            fwmark: 0,
+        })
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn fwmark(&self) -> u32 {
+        self.fwmark
+    }
+
+    /// Sets the mark of all datagrams to come; on failure the sockets keep the old one.
+    pub(crate) fn set_fwmark(&mut self, fwmark: u32) -> Result<(), Error> {
+        self.mark(fwmark).map_err(|error| {
+            let _ = self.mark(self.fwmark);
+            match sys::errno(&error) {
+                libc::EPERM => Error::Privilege {
+                    what: format!("setting the fwmark to {fwmark}"),
+                    needs: NET_ADMIN,
+                },
+                _ => Error::io(format!("setting the fwmark to {fwmark}"))(error),
+            }
+        })?;
+        self.fwmark = fwmark;
+        Ok(())
+    }
+
+    fn mark(&self, fwmark: u32) -> io::Result<()> {
+        for socket in self.sockets.iter().flatten() {
+            let mark = fwmark.cast_signed();
+            sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_MARK, mark)?;
+        }
+        Ok(())
+    }
+
+    /// The descriptors to poll, IPv4 first.
+    pub(crate) fn descriptors(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        [&self.sockets[0], &self.sockets[1]].map(|socket| socket.as_ref().map(Socket::as_fd))
+    }
+
+    /// The sockets that there are.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Socket> {
+        self.sockets.iter().flatten()
+    }
+
+    /// Sends all runs; returns how many datagrams could not be sent. That is never fatal: a
+    /// route may be missing, a firewall may refuse, and both may change.
+    pub(crate) fn send(&mut self, out: &DatagramsOut) -> u64 {
+        let mut drops = 0;
+        for (socket, family) in self.sockets.iter_mut().zip([Family::V4, Family::V6]) {
+            let runs = out
+                .runs
+                .iter()
+                .filter(|run| Family::of(run.destination) == family);
+            drops += match socket {
+                Some(socket) => socket.send(&out.buffer, runs),
+                None => runs.map(send::datagrams).sum(),
+            };
+        }
+        drops
+    }
+}
+
+/// A host without a family has no use for a socket of it.
+fn unless_unsupported(socket: io::Result<Socket>) -> io::Result<Option<Socket>> {
+    match socket {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if matches!(sys::errno(&error), libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn bind_error(port: u16, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Error::InUse {
+            what: format!("UDP port {port}"),
+            remedy: "choose another listen port, or stop the program that has it",
+        },
+        io::ErrorKind::PermissionDenied => Error::Privilege {
+            what: format!("listening on UDP port {port}"),
+            needs: "CAP_NET_BIND_SERVICE: run as root or with that capability, or choose a port from 1024 on",
+        },
+        _ => Error::io(format!("opening UDP port {port}"))(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;
