@@ -1,0 +1,1 @@
+"""Addresses, routes and forwarding of this host: read what is, apply the difference."""
