@@ -133,7 +133,7 @@ impl Shape {
             }
             // RFC 3168, section 6.1.2: one CWR is enough, on the first segment.
             let not_first = if first { 0 } else { flag::CWR };
-            let not_last = if last { 0 } else { flag::FIN | flag::PSH };
+            let not_last = if last { 0 } else { flag::LAST };
             transport[tcp::FLAGS] = self.flags & !not_first & !not_last;
             tcp::CHECKSUM
         } else {
@@ -203,7 +203,7 @@ mod tests {
                 segment.flags &= !flag::CWR;
             }
             if n + 1 < count {
-                segment.flags &= !(flag::FIN | flag::PSH);
+                segment.flags &= !flag::LAST;
             }
             segments.push(segment.build());
             start += payload.len() as u32;
@@ -359,6 +359,17 @@ mod tests {
         }
         assert_eq!(collect(&good, &packet[..39]), Err(Malformed), "cut off");
         assert_eq!(collect(&good, &[]), Err(Malformed), "empty");
+        let datagram = Sample::new(false, false);
+        assert_eq!(
+            collect(&header_of(&datagram, 60), &datagram.begin()[..27]),
+            Err(Malformed)
+        );
+        let over_6 = Sample::new(true, true);
+        let inside = VirtioHeader {
+            checksum_start: 36,
+            ..header_of(&over_6, 60)
+        };
+        assert_eq!(collect(&inside, &[0x66; 200]), Err(Malformed));
         let mut short_offset = packet.clone();
         short_offset[32] = 0x40;
         assert_eq!(collect(&good, &short_offset), Err(Malformed));

@@ -16,6 +16,10 @@ pub(crate) const MAX_PACKET: usize = 65_535;
 const TOTAL_LENGTH_4: usize = 2;
 /// Where an IPv4 header has its identification.
 const IDENTIFICATION_4: usize = 4;
+/// Where an IPv4 header has its flags and fragment offset.
+const FRAGMENT_4: usize = 6;
+/// The flag DF among them.
+const DONT_FRAGMENT: u16 = 0x4000;
 /// Where an IPv4 header has its checksum.
 const CHECKSUM_4: usize = 10;
 /// Where an IPv6 header has its payload length.
@@ -84,6 +88,31 @@ pub(crate) fn header_len_4(packet: &[u8]) -> Option<usize> {
     (len >= HEADER_LEN_4).then_some(len)
 }
 
+/// Whether an IPv4 packet is a fragment, or has the reserved flag set, which nobody does.
+#[inline]
+pub(crate) fn is_fragment_4(packet: &[u8]) -> bool {
+    u16_at(packet, FRAGMENT_4) & !DONT_FRAGMENT != 0
+}
+
+/// Whether an IPv4 packet has DF set.
+#[inline]
+pub(crate) fn dont_fragment_4(packet: &[u8]) -> bool {
+    u16_at(packet, FRAGMENT_4) & DONT_FRAGMENT != 0
+}
+
+/// The identification of an IPv4 packet.
+#[inline]
+pub(crate) fn identification_4(packet: &[u8]) -> u16 {
+    u16_at(packet, IDENTIFICATION_4)
+}
+
+/// Whether an IPv6 next header is one of the extension headers that TCP or UDP may stand behind:
+/// hop-by-hop options, routing, fragment, destination options (RFC 8200, section 4).
+#[inline]
+pub(crate) fn is_extension_header(next_header: u8) -> bool {
+    matches!(next_header, 0 | 43 | 44 | 60)
+}
+
 /// Where source and destination stand in a header of that version, 4 or 6.
 #[inline]
 pub(crate) fn addresses(version: u8) -> Range<usize> {
@@ -98,7 +127,7 @@ pub(crate) fn rewrite(header: &mut [u8], total_len: u16, step: u16) {
         return;
     }
     put_u16(header, TOTAL_LENGTH_4, total_len);
-    let identification = u16_at(header, IDENTIFICATION_4).wrapping_add(step);
+    let identification = identification_4(header).wrapping_add(step);
     put_u16(header, IDENTIFICATION_4, identification);
     put_u16(header, CHECKSUM_4, 0);
     let checksum = !checksum::sum(header);

@@ -16,11 +16,16 @@ pub(crate) const FLAGS: usize = 13;
 /// The flags in the byte at [`FLAGS`].
 pub(crate) mod flag {
     pub(crate) const FIN: u8 = 0x01;
-    pub(crate) const SYN: u8 = 0x02;
-    pub(crate) const RST: u8 = 0x04;
+    const SYN: u8 = 0x02;
+    const RST: u8 = 0x04;
     pub(crate) const PSH: u8 = 0x08;
-    pub(crate) const URG: u8 = 0x20;
+    const URG: u8 = 0x20;
     pub(crate) const CWR: u8 = 0x80;
+
+    /// Flags that only the last segment of a super-packet has.
+    pub(crate) const LAST: u8 = FIN | PSH;
+    /// Flags of segments that are never joined.
+    pub(crate) const ALONE: u8 = SYN | RST | URG | CWR;
 }
 
 /// Bytes of the header with its options, all of which are there.
