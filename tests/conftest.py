@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import Topology, leftovers
+from harness import Network, Topology, leftovers, start_network
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,6 +21,13 @@ def topology() -> Iterator[Topology]:
     """Clients A and B, the server and a host behind it, each a namespace."""
     with Topology() as hosts:
         yield hosts
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    """A running server with A and B connected: one for all tests of a module."""
+    with Topology() as hosts:
+        yield start_network(hosts, tmp_path_factory.mktemp("network"))
 
 
 @pytest.fixture

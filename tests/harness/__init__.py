@@ -1,28 +1,43 @@
-"""Real parts for tests: network namespaces, veth, wireguard-go, iperf3 and ping.
+"""Real parts for tests: network namespaces, veth, wireguard-go, wgbind, iperf3, ping, tcpdump.
 
 Everything here has a name that no other test run has, lives in namespaces that
 the test made, and is gone when its `with` block is left, however that happens.
 """
 
+from harness.client import Client, connect, connect_with_wg_quick, disconnect_with_wg_quick
 from harness.measure import Iperf, Ping, UdpStream, iperf3, ping, udp_stream
 from harness.names import TOKEN, interface_name, leftovers
 from harness.namespace import Namespace, veth
-from harness.topology import Host, Topology
-from harness.wireguard_go import WireguardGo, wg, wireguard_go
+from harness.network import Network, start_network
+from harness.server import Wgbind
+from harness.sniff import sniff
+from harness.topology import Host, Link, Topology
+from harness.wireguard_go import WireguardGo, program, start_device, wg, wireguard_go
 
 __all__ = [
     "TOKEN",
+    "Client",
     "Host",
     "Iperf",
+    "Link",
     "Namespace",
+    "Network",
     "Ping",
     "Topology",
     "UdpStream",
+    "Wgbind",
     "WireguardGo",
+    "connect",
+    "connect_with_wg_quick",
+    "disconnect_with_wg_quick",
     "interface_name",
     "iperf3",
     "leftovers",
     "ping",
+    "program",
+    "sniff",
+    "start_device",
+    "start_network",
     "udp_stream",
     "veth",
     "wg",

@@ -64,7 +64,7 @@ def ping(
 class Iperf:
     """An iperf3 transfer under way."""
 
-    def __init__(self, server: "subprocess.Popen[str]", client: "subprocess.Popen[str]") -> None:
+    def __init__(self, server: subprocess.Popen[str], client: subprocess.Popen[str]) -> None:
         self._server = server
         self._client = client
 
@@ -105,7 +105,7 @@ def iperf3(
 class UdpStream:
     """Numbered UDP datagrams under way at an even pace."""
 
-    def __init__(self, receiver: "subprocess.Popen[str]", sender: "subprocess.Popen[str]") -> None:
+    def __init__(self, receiver: subprocess.Popen[str], sender: subprocess.Popen[str]) -> None:
         self._receiver = receiver
         self._sender = sender
 
@@ -134,7 +134,7 @@ def udp_stream(
     return UdpStream(receiver, sender)
 
 
-def _wait_until_ready(process: "subprocess.Popen[str]") -> None:
+def _wait_until_ready(process: subprocess.Popen[str]) -> None:
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line == "ready\n", f"{process.args!r}: {line}{process.stdout.read()}"

@@ -133,7 +133,7 @@ class Namespace:
         stdout: int = subprocess.PIPE,
         stderr: int = subprocess.STDOUT,
         env: Mapping[str, str] | None = None,
-    ) -> "subprocess.Popen[str]":
+    ) -> subprocess.Popen[str]:
         """Start a program that the namespace will kill if nobody else ends it."""
         process = subprocess.Popen(
             self.command(argv),

@@ -30,7 +30,7 @@ class WireguardGo:
     """A running wireguard-go."""
 
     def __init__(
-        self, namespace: Namespace, interface: str, process: "subprocess.Popen[str]"
+        self, namespace: Namespace, interface: str, process: subprocess.Popen[str]
     ) -> None:
         self.namespace = namespace
         self.interface = interface
@@ -52,7 +52,7 @@ def wireguard_go(namespace: Namespace, interface: str | None = None) -> Wireguar
     return WireguardGo(namespace, interface, process)
 
 
-def start_device(namespace: Namespace, argv: list[str], interface: str) -> "subprocess.Popen[str]":
+def start_device(namespace: Namespace, argv: list[str], interface: str) -> subprocess.Popen[str]:
     """Start a program with wireguard-go's contract; return when `wg` can talk to `interface`."""
     namespace.owns(interface)
     process = namespace.popen(

@@ -1,0 +1,76 @@
+"""What may change while traffic flows: addresses of a client, and the other peers."""
+
+import time
+
+import pytest
+
+from harness import Network, iperf3, ping, udp_stream, wg
+
+
+def test_transfer_outlives_a_move_of_the_client(network: Network) -> None:
+    hosts, a = network.hosts, network.a
+    ping(hosts.a, network.ipv4)
+    handshake = a.latest_handshake()
+    before = network.server.peer_status("a")
+    moved = hosts.link_a.host(9)
+    transfer = iperf3(hosts.a, hosts.server, network.ipv4, seconds=5)
+    time.sleep(1.5)
+
+    hosts.a.sysctl("net.ipv4.conf.uplink.promote_secondaries", "1")
+    hosts.a.ip("address", "add", f"{moved.ipv4}/28", "dev", "uplink")
+    hosts.a.ip("address", "del", f"{hosts.a_outer.ipv4}/28", "dev", "uplink")
+    hosts.a.ip("route", "replace", "default", "via", hosts.server_to_a.ipv4)
+    wg(hosts.a, "set", a.interface, "listen-port", "40123")
+
+    result = transfer.result()
+    last_intervals = [interval["sum"]["bits_per_second"] for interval in result["intervals"][-2:]]
+    assert min(last_intervals) > 1e6, last_intervals
+    assert a.latest_handshake() == handshake
+    after = network.server.peer_status("a")
+    assert after["endpoint"] == f"{moved.ipv4}:40123" != before["endpoint"]
+    assert after["last_handshake"] == before["last_handshake"]
+
+
+def test_client_moves_from_ipv4_to_ipv6(network: Network) -> None:
+    hosts, a = network.hosts, network.a
+    assert ping(hosts.a, network.ipv4).lost == 0
+    handshake = a.latest_handshake()
+    port = network.server.status()["listen_port"]
+    endpoint = f"[{hosts.server_to_a.ipv6}]:{port}"
+    wg(hosts.a, "set", a.interface, "peer", a.server_key(), "endpoint", endpoint)
+    assert ping(hosts.a, network.ipv4).lost == 0
+    assert a.latest_handshake() == handshake
+    assert network.server.peer_status("a")["endpoint"].startswith(f"[{hosts.a_outer.ipv6}]:")
+
+
+@pytest.mark.parametrize("way", ["to the server", "to B"])
+def test_no_packet_is_lost_to_a_change_of_other_peers(network: Network, way: str) -> None:
+    hosts, server = network.hosts, network.server
+    there, address = {
+        "to the server": (hosts.server, network.ipv4),
+        "to B": (hosts.b, network.b.ipv6),
+    }[way]
+    handshake = network.a.latest_handshake()
+    stream = udp_stream(hosts.a, there, address)
+    for name in ("carol", "dave"):
+        server.peer("add", name)
+    server.peer("remove", "carol")
+    server.peer("add", "carol")
+    server.peer("remove", "dave")
+    server.peer("remove", "carol")
+    sent, lost = stream.stop()
+    assert sent > 500
+    assert lost == []
+    assert network.a.latest_handshake() == handshake
+    assert sorted(peer["name"] for peer in server.peers()) == ["a", "b"]
+
+
+def test_removed_peer_is_served_no_more(network: Network) -> None:
+    hosts, server = network.hosts, network.server
+    assert ping(hosts.b, network.ipv4).lost == 0
+    server.peer("remove", "b")
+    assert ping(hosts.b, network.ipv4, count=2, deadline=1).received == 0
+    assert ping(hosts.a, network.ipv4).lost == 0
+    assert wg(hosts.server, "show", server.name, "peers").split() == [
+        peer["public_key"] for peer in server.peers()
+    ]

@@ -1,0 +1,86 @@
+"""What a peer can do through a running server: the tunnel, the hub, the gateway."""
+
+import pytest
+
+from harness import Network, iperf3, ping, sniff
+
+THROUGHPUT = 20e6
+"""Bits per second that any machine reaches; a tunnel that loses or delays packets does not."""
+
+
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_a_pings_server_b_and_lan(network: Network, family: str) -> None:
+    hosts = network.hosts
+    for host in (network, network.b, hosts.lan_host):
+        assert ping(hosts.a, getattr(host, family)).lost == 0
+
+
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_lan_sees_the_servers_address(network: Network, family: str) -> None:
+    hosts = network.hosts
+    with sniff(hosts.lan, "to-server", "icmp or icmp6") as packets:
+        assert ping(hosts.a, getattr(hosts.lan_host, family)).lost == 0
+    requests = [line for line in packets() if "echo request" in line]
+    assert len(requests) == 3
+    server = getattr(hosts.server_lan, family)
+    assert all(f" {server} > " in line for line in requests), requests
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["up", "down"])
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_a_transfers_with_the_server(network: Network, family: str, reverse: bool) -> None:
+    hosts = network.hosts
+    transfer = iperf3(hosts.a, hosts.server, getattr(network, family), reverse=reverse)
+    assert transfer.bits_per_second() > THROUGHPUT
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["up", "down"])
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_a_transfers_with_the_lan(network: Network, family: str, reverse: bool) -> None:
+    hosts = network.hosts
+    transfer = iperf3(hosts.a, hosts.lan, getattr(hosts.lan_host, family), reverse=reverse)
+    assert transfer.bits_per_second() > THROUGHPUT
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["up", "down"])
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_a_transfers_with_b(network: Network, family: str, reverse: bool) -> None:
+    hosts = network.hosts
+    transfer = iperf3(hosts.a, hosts.b, getattr(network.b, family), reverse=reverse)
+    assert transfer.bits_per_second() > THROUGHPUT
+
+
+@pytest.mark.parametrize("size", [0, 1, 1391, 1392, 1393, 5000, 20000])
+def test_packets_of_every_size_pass(network: Network, size: int) -> None:
+    """1392 bytes of payload fill the tunnel's MTU of 1420; what is larger travels in fragments."""
+    assert ping(network.hosts.a, network.ipv4, size=size).lost == 0
+    assert ping(network.hosts.a, network.ipv6, size=size).lost == 0
+
+
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_source_of_another_peer_is_dropped_and_counted(network: Network, family: str) -> None:
+    hosts = network.hosts
+    stolen = getattr(network.b, family)
+    length = "32" if family == "ipv4" else "128"
+    before = network.server.status()["drops"]
+    hosts.a.ip("address", "add", f"{stolen}/{length}", "dev", network.a.interface)
+    try:
+        with sniff(hosts.server, network.server.name, "icmp or icmp6") as packets:
+            stolen_ping = ping(
+                hosts.a, getattr(network, family), count=5, deadline=1, source=stolen
+            )
+    finally:
+        hosts.a.ip("address", "del", f"{stolen}/{length}", "dev", network.a.interface)
+    assert stolen_ping.received == 0
+    assert not [line for line in packets() if f" {stolen} > " in line]
+    after = network.server.status()["drops"]
+    counted = {reason: n - before.get(reason, 0) for reason, n in after.items()}
+    assert counted["source_address"] >= 5, counted
+
+
+def test_server_reaches_its_peers_and_nobody_else(network: Network) -> None:
+    hosts = network.hosts
+    assert ping(hosts.server, network.a.ipv4).lost == 0
+    assert ping(hosts.server, network.b.ipv6).lost == 0
+    stranger = network.ipv4.rpartition(".")[0] + ".254"
+    assert ping(hosts.server, stranger, count=1, deadline=1).received == 0

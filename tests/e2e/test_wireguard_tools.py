@@ -1,0 +1,77 @@
+"""`wg` on the interface of a running server."""
+
+from pathlib import Path
+
+from harness import Network, ping, wg
+
+STRANGER = "hU1CIDVb6JYcQoFAVrKbYNIeWkfYHcWNDBRCZWPhpVY="
+"""A public key whose private half nobody has."""
+
+
+def test_show_tells_what_status_tells(network: Network) -> None:
+    server, status = network.server, network.server.status()
+    dump = wg(network.hosts.server, "show", server.name, "dump")
+    device, *peers = (line.split("\t") for line in dump.splitlines())
+    assert device[1:] == [status["public_key"], str(status["listen_port"]), "off"]
+    known = {peer["public_key"]: peer for peer in status["peers"]}
+    assert {peer[0] for peer in peers} == set(known)
+    for key, _, endpoint, allowed_ips, handshake, received, sent, _ in peers:
+        assert endpoint == known[key]["endpoint"]
+        assert sorted(allowed_ips.split(",")) == sorted(known[key]["allowed_ips"])
+        assert int(handshake) > 0
+        assert int(received) > 0
+        assert int(sent) > 0
+    human = wg(network.hosts.server, "show", server.name)
+    assert "latest handshake" in human
+    assert "(hidden)" in human
+
+
+def test_set_adds_and_removes_a_peer_beside_those_of_the_store(network: Network) -> None:
+    host, name = network.hosts.server, network.server.name
+    handshake = network.a.latest_handshake()
+    wg(host, "set", name, "peer", STRANGER, "allowed-ips", "203.0.113.7/32")
+    assert STRANGER in wg(host, "show", name, "peers").split()
+    (stranger,) = (
+        peer for peer in network.server.status()["peers"] if peer["public_key"] == STRANGER
+    )
+    assert stranger["name"] is None
+    network.server.peer("add", "carol")  # the reconciler leaves alone what the store never named
+    assert STRANGER in wg(host, "show", name, "peers").split()
+    wg(host, "set", name, "peer", STRANGER, "remove")
+    network.server.peer("remove", "carol")
+    assert STRANGER not in wg(host, "show", name, "peers").split()
+    assert ping(network.hosts.a, network.ipv4).lost == 0
+    assert network.a.latest_handshake() == handshake
+
+
+def test_setconf_takes_what_showconf_gave(network: Network, tmp_path: Path) -> None:
+    host, name = network.hosts.server, network.server.name
+    shown = wg(host, "showconf", name)
+    assert "[Interface]" in shown
+    assert shown.count("[Peer]") == 2
+    file = tmp_path / "shown.conf"
+    file.touch(0o600)
+    file.write_text(shown)
+    wg(host, "setconf", name, str(file))
+    assert sorted(wg(host, "showconf", name).splitlines()) == sorted(shown.splitlines())
+    assert ping(network.hosts.a, network.ipv4, count=30, interval=0.5).received > 0
+
+
+def test_syncconf_disturbs_no_session(network: Network, tmp_path: Path) -> None:
+    host, name = network.hosts.server, network.server.name
+    assert ping(network.hosts.a, network.ipv4).lost == 0
+    handshake = network.a.latest_handshake()
+    file = tmp_path / "same.conf"
+    file.touch(0o600)
+    file.write_text(wg(host, "showconf", name))
+    wg(host, "syncconf", name, str(file))
+    assert ping(network.hosts.a, network.ipv4).lost == 0
+    assert network.a.latest_handshake() == handshake
+
+
+def test_wrong_values_are_refused(network: Network) -> None:
+    host, name = network.hosts.server, network.server.name
+    before = wg(host, "showconf", name)
+    wrong = ["wg", "set", name, "listen-port", "1", "peer", STRANGER, "allowed-ips", "10.0.0.0/33"]
+    assert host.run(wrong, check=False).returncode != 0
+    assert wg(host, "showconf", name) == before

@@ -1,0 +1,108 @@
+"""A WireGuard client: wireguard-go with the configuration that `wgbind peer add` printed."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.names import interface_name
+from harness.namespace import Namespace
+from harness.wireguard_go import program, wg, wireguard_go
+
+
+@dataclass(frozen=True)
+class Client:
+    """A configured client.
+
+    Attributes:
+        namespace: Its host.
+        interface: Its tunnel's interface.
+        ipv4: Its address in the tunnel.
+        ipv6: Likewise.
+    """
+
+    namespace: Namespace
+    interface: str
+    ipv4: str
+    ipv6: str
+
+    def latest_handshake(self) -> int:
+        """Return the Unix time of its latest handshake in seconds; 0 before the first one."""
+        (line,) = wg(self.namespace, "show", self.interface, "latest-handshakes").splitlines()
+        return int(line.split()[1])
+
+    def server_key(self) -> str:
+        """Return the server's public key."""
+        return wg(self.namespace, "show", self.interface, "peers").strip()
+
+
+def connect(namespace: Namespace, configuration: str, folder: Path, *networks: str) -> Client:
+    """Bring a client up by `wg setconf` and `ip`, with routes to `networks` through the tunnel.
+
+    Args:
+        namespace: The client's host.
+        configuration: The text that `wgbind peer add` printed.
+        folder: Where its file is kept.
+        networks: Prefixes to route.
+    """
+    interface = interface_name()
+    path = _write(folder, interface, configuration)
+    wireguard_go(namespace, interface)
+    stripped = folder / f"{interface}.stripped"
+    stripped.write_text(namespace.run(["wg-quick", "strip", str(path)]).stdout)
+    wg(namespace, "setconf", interface, str(stripped))
+    for address in _values(configuration, "Address"):
+        namespace.ip("address", "add", address, "dev", interface)
+    mtu = _values(configuration, "MTU") or ["1420"]
+    namespace.ip("link", "set", interface, "mtu", mtu[0], "up")
+    for network in networks:
+        namespace.ip("route", "add", network, "dev", interface)
+    return _client(namespace, interface, configuration)
+
+
+def connect_with_wg_quick(namespace: Namespace, configuration: str, folder: Path) -> Client:
+    """Bring a client up by `wg-quick up`, which routes all that the host sends into the tunnel."""
+    interface = interface_name()
+    path = _write(folder, interface, configuration)
+    namespace.owns(interface)
+    namespace.run(["wg-quick", "up", str(path)], env=_wg_quick_environment(folder))
+    return _client(namespace, interface, configuration)
+
+
+def disconnect_with_wg_quick(client: Client, folder: Path) -> None:
+    """Bring a client down by `wg-quick down`."""
+    path = folder / f"{client.interface}.conf"
+    client.namespace.run(["wg-quick", "down", str(path)], env=_wg_quick_environment(folder))
+
+
+def _client(namespace: Namespace, interface: str, configuration: str) -> Client:
+    hosts = [address.split("/")[0] for address in _values(configuration, "Address")]
+    (ipv4,) = (host for host in hosts if ":" not in host)
+    (ipv6,) = (host for host in hosts if ":" in host)
+    return Client(namespace, interface, ipv4, ipv6)
+
+
+def _write(folder: Path, interface: str, configuration: str) -> Path:
+    path = folder / f"{interface}.conf"
+    path.touch(0o600)
+    path.write_text(configuration)
+    return path
+
+
+def _values(configuration: str, key: str) -> list[str]:
+    lines = re.findall(rf"^{key}\s*=\s*(.+)$", configuration, re.MULTILINE)
+    return [value.strip() for line in lines for value in line.split(",")]
+
+
+def _wg_quick_environment(folder: Path) -> dict[str, str]:
+    # wg-quick hands the name servers to resolvconf, which knows no namespaces and would change
+    # those of the machine that runs the tests; a script that notes them stands in for it.
+    resolvconf = folder / "bin" / "resolvconf"
+    resolvconf.parent.mkdir(exist_ok=True)
+    resolvconf.write_text(f"#!/bin/sh\ncat >>{folder}/resolvconf\n")
+    resolvconf.chmod(0o755)
+    return {
+        **os.environ,
+        "PATH": f"{resolvconf.parent}:{os.environ['PATH']}",
+        "WG_QUICK_USERSPACE_IMPLEMENTATION": program("wireguard-go"),
+    }

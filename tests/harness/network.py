@@ -1,0 +1,45 @@
+"""The whole path: a server that the installed command runs, with clients A and B connected."""
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.client import Client, connect
+from harness.measure import ping
+from harness.server import Wgbind
+from harness.topology import Topology
+
+
+@dataclass(frozen=True)
+class Network:
+    """A topology whose server runs wgbind.
+
+    Attributes:
+        hosts: The topology.
+        server: The server, started without any configuration.
+        a, b: The clients, connected.
+        ipv4, ipv6: The server's addresses in the tunnel.
+    """
+
+    hosts: Topology
+    server: Wgbind
+    a: Client
+    b: Client
+    ipv4: str
+    ipv6: str
+
+
+def start_network(hosts: Topology, folder: Path) -> Network:
+    """Start the server, add A and B, connect them and wait for their first answers."""
+    server = Wgbind(hosts.server, folder)
+    server.start()
+    inner = [ipaddress.ip_interface(address) for address in server.status()["addresses"]]
+    networks = [str(address.network) for address in inner]
+    networks += [str(hosts.link_lan.ipv4), str(hosts.link_lan.ipv6)]
+    a = connect(hosts.a, server.add_peer("a"), folder, *networks)
+    b = connect(hosts.b, server.add_peer("b"), folder, *networks)
+    (ipv4,) = (str(address.ip) for address in inner if address.version == 4)
+    (ipv6,) = (str(address.ip) for address in inner if address.version == 6)
+    assert ping(hosts.a, ipv4).received > 0
+    assert ping(hosts.b, ipv6).received > 0
+    return Network(hosts, server, a, b, ipv4, ipv6)
