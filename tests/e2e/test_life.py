@@ -1,33 +1,17 @@
 """The life of a server: start, stop, crash, start again; and what is left of it."""
 
-import json
 import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from harness import Namespace, Topology, Wgbind, ping, start_network
+from harness import Topology, Wgbind, host_state, ping, start_network
 
 RECOVERY = 30.0
 """Seconds in which a client whose server forgot its session starts a new one: it takes
 KEEPALIVE_TIMEOUT + REKEY_TIMEOUT = 15 s (the paper, section 6.1) to notice, then a handshake."""
-
-
-def host_state(namespace: Namespace) -> dict[str, Any]:
-    """Return all that a server may change on its host."""
-    tables = json.loads(namespace.run(["nft", "-j", "list", "ruleset"]).stdout)["nftables"]
-    settings = namespace.run(["sysctl", "-a", "-r", r"forwarding|ip_forward|accept_ra$|rp_filter"])
-    return {
-        "interfaces": sorted(namespace.interfaces()),
-        "routes": sorted(namespace.ip("route", "show", "table", "all").splitlines()),
-        "routes6": sorted(namespace.ip("-6", "route", "show", "table", "all").splitlines()),
-        "rules": namespace.ip("rule").splitlines() + namespace.ip("-6", "rule").splitlines(),
-        "nftables": [entry for entry in tables if "metainfo" not in entry],
-        "sysctls": settings.stdout.splitlines(),
-    }
 
 
 def test_start_says_what_it_chose_and_detaches(topology: Topology, tmp_path: Path) -> None:
@@ -62,7 +46,8 @@ def test_stop_restores_the_host(topology: Topology, tmp_path: Path) -> None:
     network = start_network(topology, tmp_path)
     during = host_state(topology.server)
     assert "net.ipv4.ip_forward = 1" in during["sysctls"]
-    assert network.server.name in during["interfaces"]
+    assert f"wgbind_{network.server.name}" in str(during["nftables"])
+    assert network.server.name in str(during["addresses"])
     network.server.stop()
     assert host_state(topology.server) == before
     left = [path.name for path in network.server.runtime.iterdir()]

@@ -5,6 +5,7 @@ the test made, and is gone when its `with` block is left, however that happens.
 """
 
 from harness.client import Client, connect, connect_with_wg_quick, disconnect_with_wg_quick
+from harness.host_state import files, host_state
 from harness.measure import Iperf, Ping, UdpStream, iperf3, ping, udp_stream
 from harness.names import TOKEN, interface_name, leftovers
 from harness.namespace import Namespace, veth
@@ -30,6 +31,8 @@ __all__ = [
     "connect",
     "connect_with_wg_quick",
     "disconnect_with_wg_quick",
+    "files",
+    "host_state",
     "interface_name",
     "iperf3",
     "leftovers",

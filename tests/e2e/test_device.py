@@ -1,0 +1,151 @@
+"""`wgbind-device` keeps wireguard-go's contract: each test runs on both programs."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import (
+    Namespace,
+    interface_name,
+    iperf3,
+    ping,
+    program,
+    start_device,
+    veth,
+    wg,
+    wireguard_go,
+)
+from harness.names import CONTROL_SOCKETS
+
+
+@pytest.fixture(params=["wgbind-device", "wireguard-go"])
+def implementation(request: pytest.FixtureRequest) -> str:
+    """The program under test, and the one that the test is held against."""
+    return program(request.param)
+
+
+@pytest.fixture
+def host() -> Iterator[Namespace]:
+    """A host without any neighbour."""
+    with Namespace("device") as namespace:
+        yield namespace
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 5) -> None:
+    """Wait until `condition` holds; fail if it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_peers_talk(implementation: str, tmp_path: Path) -> None:
+    """The device as both client and server of wireguard-go, inner and outer IPv4 and IPv6."""
+    with Namespace("one") as one, Namespace("two") as two:
+        outer = (["198.18.0.1/30", "fd00::1/64"], ["198.18.0.2/30", "fd00::2/64"])
+        veth(one, two, ("uplink", "uplink"), outer)
+        interface = interface_name()
+        start_device(one, [implementation, "-f", interface], interface)
+        reference = wireguard_go(two).interface
+        public = {}
+        for end, name in ((one, interface), (two, reference)):
+            key = tmp_path / name
+            key.touch(0o600)
+            key.write_text(end.run(["wg", "genkey"]).stdout)
+            wg(end, "set", name, "private-key", str(key), "listen-port", "51820")
+            public[name] = wg(end, "show", name, "public-key").strip()
+        ends = ((one, interface, reference, 1), (two, reference, interface, 2))
+        for end, name, other, inner in ends:
+            allowed = f"10.7.0.{3 - inner}/32,fd07::{3 - inner}/128"
+            wg(end, "set", name, "peer", public[other], "allowed-ips", allowed)
+            end.ip("address", "add", f"10.7.0.{inner}/24", "dev", name)
+            end.ip("address", "add", f"fd07::{inner}/64", "dev", name)
+            end.ip("link", "set", name, "mtu", "1420", "up")
+
+        wg(one, "set", interface, "peer", public[reference], "endpoint", "198.18.0.2:51820")
+        assert ping(one, "10.7.0.2").received > 0
+        assert ping(two, "fd07::1").lost == 0
+        assert iperf3(one, two, "10.7.0.2").bits_per_second() > 20e6
+        wg(two, "set", reference, "peer", public[interface], "endpoint", "[fd00::1]:51820")
+        assert ping(two, "10.7.0.1").lost == 0
+        assert iperf3(one, two, "fd07::2", reverse=True).bits_per_second() > 20e6
+        assert wg(one, "show", interface, "endpoints").split()[1] == "[fd00::2]:51820"
+
+
+def test_background_returns_when_ready(implementation: str, host: Namespace) -> None:
+    interface = interface_name()
+    host.owns(interface)
+    host.run([implementation, interface])
+    assert wg(host, "show", interface, "listen-port").strip().isdigit()
+    assert CONTROL_SOCKETS.joinpath(f"{interface}.sock").stat().st_mode & 0o077 == 0
+    (pid,) = host.pids()
+    os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: not host.pids())
+    assert interface not in host.interfaces()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_it(implementation: str, host: Namespace, number: signal.Signals) -> None:
+    interface = interface_name()
+    process = start_device(host, [implementation, "-f", interface], interface)
+    process.send_signal(number)
+    assert process.wait(5) == 0
+    assert interface not in host.interfaces()
+    assert not CONTROL_SOCKETS.joinpath(f"{interface}.sock").exists()
+
+
+def test_ends_with_its_control_socket(implementation: str, host: Namespace) -> None:
+    interface = interface_name()
+    process = start_device(host, [implementation, "-f", interface], interface)
+    CONTROL_SOCKETS.joinpath(f"{interface}.sock").unlink()
+    assert process.wait(5) == 0
+    assert interface not in host.interfaces()
+
+
+def test_ends_with_its_interface(implementation: str, host: Namespace) -> None:
+    interface = interface_name()
+    process = start_device(host, [implementation, "-f", interface], interface)
+    host.ip("link", "del", interface)
+    assert process.wait(5) == 0
+    assert not CONTROL_SOCKETS.joinpath(f"{interface}.sock").exists()
+
+
+def test_taken_interface_is_refused(implementation: str, host: Namespace) -> None:
+    interface = interface_name()
+    first = start_device(host, [implementation, "-f", interface], interface)
+    for option in ([], ["-f"]):
+        second = host.run([implementation, *option, interface], check=False)
+        assert second.returncode != 0
+        assert first.poll() is None
+    assert wg(host, "show", interface, "public-key").strip() == "(none)"
+
+
+def test_stale_control_socket_is_replaced(implementation: str, host: Namespace) -> None:
+    interface = interface_name()
+    first = start_device(host, [implementation, "-f", interface], interface)
+    first.kill()
+    first.wait(5)
+    assert CONTROL_SOCKETS.joinpath(f"{interface}.sock").exists()
+    wait_for(lambda: interface not in host.interfaces())
+    start_device(host, [implementation, "-f", interface], interface)
+
+
+def test_wrong_command_line_changes_nothing(host: Namespace) -> None:
+    before = host.interfaces()
+    for arguments in ([], ["--nonsense", "x"], ["a" * 16], ["a/b"], [""]):
+        result = host.run([program("wgbind-device"), *arguments], check=False)
+        assert result.returncode == 2, arguments
+        assert "Traceback" not in result.stderr
+    assert host.interfaces() == before
+
+
+def test_kernel_without_tun_is_told(host: Namespace) -> None:
+    hide = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /dev/net && exec "$@"', "sh"]
+    result = host.run([*hide, program("wgbind-device"), interface_name()], check=False)
+    assert result.returncode == 1
+    assert "/dev/net/tun" in result.stderr
+    assert result.stderr.count("\n") == 1

@@ -1,0 +1,32 @@
+"""All that a server may change on its host, to compare before and after."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from harness.namespace import Namespace
+
+_SETTINGS = r"forwarding|ip_forward|accept_ra$|rp_filter|src_valid_mark"
+
+
+def host_state(namespace: Namespace) -> dict[str, Any]:
+    """Return the host's interfaces, addresses, routes, rules, nftables and kernel settings."""
+    ruleset = json.loads(namespace.run(["nft", "-j", "list", "ruleset"]).stdout)["nftables"]
+    return {
+        "addresses": namespace.ip("-o", "address").splitlines(),
+        "routes": sorted(namespace.ip("route", "show", "table", "all").splitlines()),
+        "routes6": sorted(namespace.ip("-6", "route", "show", "table", "all").splitlines()),
+        "rules": namespace.ip("rule").splitlines() + namespace.ip("-6", "rule").splitlines(),
+        "nftables": [entry for entry in ruleset if "metainfo" not in entry],
+        "sysctls": namespace.run(["sysctl", "-a", "-r", _SETTINGS]).stdout.splitlines(),
+    }
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Return the digest of each file under `folder`, but for locks, logs and SQLite's journal."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.endswith((".lock", ".log", "-wal", "-shm"))
+    }
