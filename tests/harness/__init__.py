@@ -10,6 +10,7 @@ from harness.measure import Iperf, Ping, UdpStream, iperf3, ping, udp_stream
 from harness.names import TOKEN, interface_name, leftovers
 from harness.namespace import Namespace, veth
 from harness.network import Network, start_network
+from harness.pair import End, tunnel
 from harness.server import Wgbind
 from harness.sniff import sniff
 from harness.topology import Host, Link, Topology
@@ -18,6 +19,7 @@ from harness.wireguard_go import WireguardGo, program, start_device, wg, wiregua
 __all__ = [
     "TOKEN",
     "Client",
+    "End",
     "Host",
     "Iperf",
     "Link",
@@ -41,6 +43,7 @@ __all__ = [
     "sniff",
     "start_device",
     "start_network",
+    "tunnel",
     "udp_stream",
     "veth",
     "wg",

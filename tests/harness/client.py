@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.names import interface_name
 from harness.namespace import Namespace
-from harness.wireguard_go import program, wg, wireguard_go
+from harness.wireguard_go import program, start_device, wg
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,13 @@ class Client:
         return wg(self.namespace, "show", self.interface, "peers").strip()
 
 
-def connect(namespace: Namespace, configuration: str, folder: Path, *networks: str) -> Client:
+def connect(
+    namespace: Namespace,
+    configuration: str,
+    folder: Path,
+    *networks: str,
+    implementation: str = "wireguard-go",
+) -> Client:
     """Bring a client up by `wg setconf` and `ip`, with routes to `networks` through the tunnel.
 
     Args:
@@ -44,10 +50,11 @@ def connect(namespace: Namespace, configuration: str, folder: Path, *networks: s
         configuration: The text that `wgbind peer add` printed.
         folder: Where its file is kept.
         networks: Prefixes to route.
+        implementation: The client's program, "wireguard-go" or "wgbind-device".
     """
     interface = interface_name()
     path = _write(folder, interface, configuration)
-    wireguard_go(namespace, interface)
+    start_device(namespace, [program(implementation), "-f", interface], interface)
     stripped = folder / f"{interface}.stripped"
     stripped.write_text(namespace.run(["wg-quick", "strip", str(path)]).stdout)
     wg(namespace, "setconf", interface, str(stripped))
