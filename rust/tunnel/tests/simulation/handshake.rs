@@ -46,11 +46,11 @@ fn the_time_of_the_last_handshake_is_that_of_its_completion() {
     let mut world = World::hub(1);
     world.run(Duration::from_secs(5));
     // The responder does not know that its response arrived until data comes.
-    world.loses = Box::new(|seen| matches!(seen.kind, Kind::Keepalive | Kind::Data));
+    world.lose(|seen| matches!(seen.kind, Kind::Keepalive | Kind::Data));
     world.send(1, &packet(inner(1), inner(0), b"lost"));
     world.run(Duration::from_secs(1));
     assert_eq!(world.peer(0, 1).last_handshake, None);
-    world.loses = Box::new(|_| false);
+    world.lose(|_| false);
     let before = world.now().unix;
     assert!(world.ping(1, 0));
     assert_eq!(world.peer(0, 1).last_handshake, Some(before + LATENCY));
@@ -65,11 +65,11 @@ fn the_responder_flushes_when_the_initiator_confirms() {
     world.run(Duration::from_secs(400));
     // The sessions are gone. The client's address is known, but nothing gets through to it.
     let cut = world.elapsed();
-    world.loses = Box::new(|seen| seen.source.ip().to_string() == "192.0.2.1");
+    world.lose(|seen| seen.source.ip().to_string() == "192.0.2.1");
     for number in 0..5u8 {
         world.send(0, &packet(inner(0), inner(1), &[number]));
     }
-    world.loses = Box::new(|_| false);
+    world.lose(|_| false);
     let before = world.nodes[1].received.len();
     world.send(1, &packet(inner(1), inner(0), b"here I am"));
     world.run(Duration::from_secs(1));

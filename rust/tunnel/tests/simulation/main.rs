@@ -6,6 +6,7 @@
 
 mod world;
 
+mod chaos;
 mod configuration;
 mod data;
 mod handshake;

@@ -24,7 +24,7 @@ fn the_endpoint_follows_a_handshake() {
     assert!(world.ping(1, 0));
     world.run(Duration::from_secs(200));
     world.nodes[1].address = address([198, 51, 100, 8], 4);
-    world.loses = Box::new(|seen| seen.kind != Kind::Initiation);
+    world.lose(|seen| seen.kind != Kind::Initiation);
     world.send(1, &packet(inner(1), inner(0), b"hello"));
     world.run(Duration::from_secs(1));
     assert_eq!(world.peer(0, 1).endpoint, Some(world.nodes[1].address));
@@ -52,7 +52,7 @@ fn nothing_unauthenticated_moves_the_endpoint() {
 fn a_cookie_reply_does_not_move_the_endpoint() {
     let mut world = World::hub(1);
     // The server wants cookies: more handshake messages than it takes in a second.
-    world.loses = Box::new(|seen| seen.kind == Kind::Cookie);
+    world.lose(|seen| seen.kind == Kind::Cookie);
     world.send(1, &packet(inner(1), inner(0), b"hello"));
     let initiation = world.seen[0].clone();
     for _ in 0..1_100 {

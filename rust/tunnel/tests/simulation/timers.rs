@@ -55,7 +55,7 @@ fn a_session_is_used_no_more_after_reject_after_time() {
 #[test]
 fn an_initiation_is_sent_again_every_five_seconds_and_given_up_after_ninety() {
     let mut world = World::hub(1);
-    world.loses = Box::new(|_| true);
+    world.lose(|_| true);
     world.send(1, &packet(inner(1), inner(0), b"hello?"));
     world.run(Duration::from_secs(120));
     let times: Vec<_> = world.seen.iter().map(|seen| seen.at).collect();
@@ -69,7 +69,7 @@ fn an_initiation_is_sent_again_every_five_seconds_and_given_up_after_ninety() {
     }
     assert_eq!(world.drops(1).staged, 1);
     // Another packet starts over.
-    world.loses = Box::new(|_| false);
+    world.lose(|_| false);
     assert!(world.ping(1, 0));
 }
 
@@ -96,7 +96,7 @@ fn a_packet_to_an_idle_peer_starts_no_handshake_if_it_is_answered() {
 fn unanswered_data_starts_a_handshake_after_fifteen_seconds() {
     let mut world = World::hub(1);
     assert!(world.ping(1, 0));
-    world.loses = Box::new(|_| true);
+    world.lose(|_| true);
     let from = world.elapsed();
     for _ in 0..30 {
         world.send(0, &packet(inner(0), inner(1), b"anybody?"));
@@ -145,11 +145,11 @@ fn a_persistent_keepalive_is_sent_at_once_and_never_given_up() {
 
     // An hour without the server: tries go on, a few a minute.
     let away = world.elapsed();
-    world.loses = Box::new(|_| true);
+    world.lose(|_| true);
     world.run(Duration::from_secs(3600));
     let tries = world.kinds_since(away)[&Kind::Initiation];
     assert!((300..=750).contains(&tries), "{tries}");
-    world.loses = Box::new(|_| false);
+    world.lose(|_| false);
     world.run(Duration::from_secs(30));
     assert!(world.ping(0, 1));
 

@@ -1,6 +1,6 @@
 //! The world: nodes, the link between them, and time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -59,9 +59,11 @@ pub(crate) struct Node {
 pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) seen: Vec<Seen>,
-    /// Whether a datagram is lost.
-    pub(crate) loses: Box<dyn FnMut(&Seen) -> bool>,
-    in_flight: VecDeque<Seen>,
+    /// How long a datagram is under way: nothing if it is lost, two times if it arrives twice.
+    pub(crate) link: Box<dyn FnMut(&Seen) -> Vec<Duration>>,
+    /// By time of arrival, and by order of sending where that is equal.
+    in_flight: BTreeMap<(Duration, usize), Seen>,
+    sent: usize,
     start: Instant,
     elapsed: Duration,
 }
@@ -74,8 +76,9 @@ impl World {
         Self {
             nodes: Vec::new(),
             seen: Vec::new(),
-            loses: Box::new(|_| false),
-            in_flight: VecDeque::new(),
+            link: Box::new(|_| vec![LATENCY]),
+            in_flight: BTreeMap::new(),
+            sent: 0,
             start: Instant::now(),
             elapsed: Duration::ZERO,
         }
@@ -156,6 +159,14 @@ impl World {
         self.elapsed
     }
 
+    /// Loses the datagrams of which `is_lost` says so; the others take `LATENCY`.
+    pub(crate) fn lose(&mut self, is_lost: impl Fn(&Seen) -> bool + 'static) {
+        self.link = Box::new(move |seen| match is_lost(seen) {
+            true => Vec::new(),
+            false => vec![LATENCY],
+        });
+    }
+
     // --- Packets.
 
     /// Hands `node` a packet from its TUN device.
@@ -223,10 +234,12 @@ impl World {
                     kind: Kind::of(datagram),
                     bytes: datagram.to_vec(),
                 };
-                self.seen.push(seen.clone());
-                if !(self.loses)(&seen) {
-                    self.in_flight.push_back(seen);
+                for delay in (self.link)(&seen) {
+                    self.sent += 1;
+                    self.in_flight
+                        .insert((self.elapsed + delay, self.sent), seen.clone());
                 }
+                self.seen.push(seen);
             }
         }
         for packet in &out.packets.packets {
@@ -241,7 +254,7 @@ impl World {
     pub(crate) fn run(&mut self, duration: Duration) {
         let end = self.elapsed + duration;
         loop {
-            let arrival = self.in_flight.front().map(|seen| seen.at + LATENCY);
+            let arrival = self.in_flight.keys().next().map(|(at, _)| *at);
             let timeouts = self
                 .nodes
                 .iter()
@@ -256,10 +269,10 @@ impl World {
                 self.nodes[node].tunnel.handle_timeout(now, &mut out);
                 self.take(node, out);
             }
-            while let Some(seen) = self
-                .in_flight
-                .pop_front_if(|seen| seen.at + LATENCY <= next)
+            while let Some(entry) = self.in_flight.first_entry()
+                && entry.key().0 <= next
             {
+                let seen = entry.remove();
                 let target = self
                     .nodes
                     .iter()
