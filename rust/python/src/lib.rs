@@ -1,17 +1,27 @@
 //! The binding crate: the only one that knows Python. Parse, release the GIL,
 //! call, map the error; `python/wgbind/_native.pyi` is the documented contract.
 
-use pyo3::prelude::*;
-
+mod change;
+mod device;
 mod error;
 mod key;
+mod log;
+mod status;
 
-#[pymodule(gil_used = false)]
+#[pyo3::pymodule(gil_used = false)]
 mod _native {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use crate::change::PeerChange;
+    #[pymodule_export]
+    use crate::device::Device;
+    #[pymodule_export]
     use crate::key::{PresharedKey, PrivateKey, PublicKey};
+    #[pymodule_export]
+    use crate::log::log_to_stderr;
+    #[pymodule_export]
+    use crate::status::{DeviceStatus, PeerStatus};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,0 +1,139 @@
+//! The device as Python sees it. No call holds the GIL while it waits.
+
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+use wgbind_device::{DeviceChange, DeviceConfig, Ended};
+use wgbind_tunnel::TunnelChange;
+
+use crate::change::{PeerChange, parse_u16};
+use crate::error::{bad_value, from_device, raise};
+use crate::key::PrivateKey;
+use crate::status::DeviceStatus;
+
+/// How long a wait goes without a look at Ctrl-C.
+const SIGNAL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A TUN interface, its UDP sockets and its worker thread, without addresses and routes.
+#[pyclass(frozen, module = "wgbind._native")]
+pub(crate) struct Device(wgbind_device::Device);
+
+#[pymethods]
+impl Device {
+    #[new]
+    #[pyo3(signature = (name, *, mtu = 1420, control_socket = true))]
+    fn new(py: Python<'_>, name: String, mtu: i64, control_socket: bool) -> PyResult<Self> {
+        // What `ip link set mtu` takes for a TUN device: 68 to 65535 less the virtio header.
+        let mtu = parse_u16("mtu", mtu)?;
+        let config = DeviceConfig {
+            name,
+            mtu,
+            control_socket,
+        };
+        py.detach(|| wgbind_device::Device::open(config))
+            .map(Self)
+            .map_err(|error| from_device(&error))
+    }
+
+    #[getter]
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    #[pyo3(signature = (
+        *,
+        private_key = None,
+        listen_port = None,
+        fwmark = None,
+        replace_peers = false,
+        peers = Vec::new(),
+    ))]
+    fn set(
+        &self,
+        py: Python<'_>,
+        private_key: Option<&PrivateKey>,
+        listen_port: Option<i64>,
+        fwmark: Option<i64>,
+        replace_peers: bool,
+        peers: Vec<PyRef<'_, PeerChange>>,
+    ) -> PyResult<()> {
+        let listen_port = listen_port
+            .map(|port| parse_u16("listen_port", port))
+            .transpose()?;
+        let fwmark = fwmark
+            .map(|mark| {
+                u32::try_from(mark).map_err(|_| {
+                    bad_value(
+                        "fwmark",
+                        &mark.to_string(),
+                        "give a whole number from 0 to 4294967295",
+                    )
+                })
+            })
+            .transpose()?;
+        let change = DeviceChange {
+            listen_port,
+            fwmark,
+            tunnel: TunnelChange {
+                private_key: private_key.map(|key| Some(key.0.clone())),
+                replace_peers,
+                peers: peers.iter().map(|peer| peer.0.clone()).collect(),
+            },
+        };
+        py.detach(|| self.0.set(change))
+            .map_err(|error| from_device(&error))
+    }
+
+    fn status(&self, py: Python<'_>) -> PyResult<DeviceStatus> {
+        py.detach(|| self.0.snapshot())
+            .map(DeviceStatus::from)
+            .map_err(|error| from_device(&error))
+    }
+
+    #[pyo3(signature = (timeout = None))]
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<&'static str>> {
+        let deadline = timeout
+            .map(|seconds| {
+                Duration::try_from_secs_f64(seconds.max(0.0))
+                    .map_err(|_| bad_value("timeout", &seconds.to_string(), "give seconds"))
+            })
+            .transpose()?
+            .and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let step = left.map_or(SIGNAL_INTERVAL, |left| left.min(SIGNAL_INTERVAL));
+            match py.detach(|| self.0.wait(Some(step))) {
+                Some(Ended::Closed) => return Ok(Some("closed")),
+                Some(Ended::InterfaceRemoved) => return Ok(Some("interface removed")),
+                Some(Ended::SocketRemoved) => return Ok(Some("control socket removed")),
+                Some(Ended::Failed(message)) => return Err(raise("DeviceError", message)),
+                None => py.check_signals()?,
+            }
+            if left.is_some_and(|left| left <= step) {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.0.close());
+    }
+
+    fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _exc_type: &Bound<'_, PyAny>,
+        _exc_value: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) {
+        self.close(py);
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Device(name={:?})", self.0.name())
+    }
+}
