@@ -8,6 +8,18 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import ClassVar, final
 
+__all__ = [
+    "Device",
+    "DeviceStatus",
+    "PeerChange",
+    "PeerStatus",
+    "PresharedKey",
+    "PrivateKey",
+    "PublicKey",
+    "__version__",
+    "log_to_stderr",
+]
+
 __version__: str
 
 @final

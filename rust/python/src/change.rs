@@ -27,7 +27,9 @@ impl PeerChange {
         persistent_keepalive = None,
         replace_allowed_ips = false,
         allowed_ips = Vec::new(),
-    ))]
+    ), text_signature = "(public_key, *, remove=False, update_only=False, preshared_key=None, \
+        clear_preshared_key=False, endpoint=None, persistent_keepalive=None, \
+        replace_allowed_ips=False, allowed_ips=())")]
     #[expect(
         clippy::too_many_arguments,
         reason = "keyword arguments of the Python constructor"

@@ -47,7 +47,8 @@ impl Device {
         fwmark = None,
         replace_peers = false,
         peers = Vec::new(),
-    ))]
+    ), text_signature = "($self, *, private_key=None, listen_port=None, fwmark=None, \
+        replace_peers=False, peers=())")]
     fn set(
         &self,
         py: Python<'_>,

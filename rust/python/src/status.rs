@@ -116,7 +116,11 @@ impl DeviceStatus {
 
     #[getter]
     fn drops(&self) -> BTreeMap<&'static str, u64> {
-        self.snapshot.drops.iter().collect()
+        self.snapshot
+            .drops
+            .iter()
+            .chain(self.snapshot.io_drops.iter())
+            .collect()
     }
 
     fn __repr__(&self) -> String {
