@@ -3,13 +3,17 @@
 use std::ffi::c_int;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::iter;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use wgbind_tunnel::batch::MAX_TRAIN;
+use wgbind_tunnel::constants::MAX_SEGMENTS;
+use wgbind_tunnel::offload::{self, Coalescer, GsoType, Offloads};
 use wgbind_tunnel::{PacketIn, PacketsOut, VirtioHeader};
 
 use crate::error::{Error, NET_ADMIN};
+use crate::latch::Latch;
 use crate::name::{self, InterfaceName};
 use crate::sys;
 
@@ -23,7 +27,15 @@ pub(crate) struct Tun {
     file: File,
     /// Any socket of the namespace in which the interface was made: what ioctls on interfaces need.
     namespace: OwnedFd,
+    /// The interface's number in that namespace.
+    index: c_int,
     mtu: u16,
+    coalescer: Coalescer,
+    /// What the coalescer does now.
+    offloads: Offloads,
+    /// Whether the kernel takes joined packets.
+    tcp: Latch,
+    udp: Latch,
     /// Packets that could not be read or written.
     pub(crate) drops: u64,
 }
@@ -71,31 +83,24 @@ impl Tun {
             .map_err(Error::io(format!("setting up {name}")))?;
         let namespace = sys::socket(libc::AF_UNIX, libc::SOCK_DGRAM)
             .map_err(Error::io(format!("setting up {name}")))?;
-        let mut tun = Self {
+        interface_ioctl(namespace.as_fd(), libc::SIOCGIFINDEX, &mut request)
+            .map_err(Error::io(format!("setting up {name}")))?;
+        // SAFETY: SIOCGIFINDEX filled this member of the union.
+        let index = unsafe { request.ifr_ifru.ifru_ifindex };
+        let offloads = enable_offloads(&file);
+        let tun = Self {
             file,
             namespace,
+            index,
             mtu,
+            coalescer: Coalescer::new(offloads),
+            offloads,
+            tcp: Latch::new(offloads.tcp),
+            udp: Latch::new(offloads.udp),
             drops: 0,
         };
-        tun.enable_offloads();
         tun.set_mtu(name, mtu)?;
         Ok(tun)
-    }
-
-    /// Lets the kernel hand us super-packets. UDP ones are known since Linux 6.2.
-    fn enable_offloads(&mut self) {
-        let tcp = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
-        let udp = libc::TUN_F_USO4 | libc::TUN_F_USO6;
-        for offloads in [tcp | udp, tcp] {
-            let argument = libc::c_ulong::from(offloads);
-            // SAFETY: the argument is a value, not a pointer.
-            let result =
-                unsafe { libc::ioctl(self.file.as_raw_fd(), libc::TUNSETOFFLOAD, argument) };
-            if sys::check(result).is_ok() {
-                return;
-            }
-        }
-        tracing::warn!("the TUN device refuses offloads: packets are read one at a time");
     }
 
     fn set_mtu(&self, name: &InterfaceName, mtu: u16) -> Result<(), Error> {
@@ -107,8 +112,10 @@ impl Tun {
 
     /// The interface's name now, also after a rename and in whatever namespace it is.
     pub(crate) fn name(&self) -> io::Result<String> {
-        let mut request = interface_request("");
-        interface_ioctl(self.file.as_fd(), libc::TUNGETIFF, &mut request)?;
+        let mut request = self.request_by_index();
+        interface_ioctl(self.namespace.as_fd(), libc::SIOCGIFNAME, &mut request)
+            // It moved. This call knows, but waits for whoever configures interfaces right now.
+            .or_else(|_| interface_ioctl(self.file.as_fd(), libc::TUNGETIFF, &mut request))?;
         let bytes = request.ifr_name.map(|byte| byte as u8);
         let len = bytes
             .iter()
@@ -120,15 +127,21 @@ impl Tun {
     /// The interface's MTU now; the last one known if it moved to another namespace, where
     /// there is no asking.
     pub(crate) fn mtu(&mut self) -> u16 {
-        if let Ok(name) = self.name() {
-            let mut request = interface_request(&name);
-            if interface_ioctl(self.namespace.as_fd(), libc::SIOCGIFMTU, &mut request).is_ok() {
-                // SAFETY: SIOCGIFMTU filled this member of the union.
-                let mtu = unsafe { request.ifr_ifru.ifru_mtu };
-                self.mtu = mtu.try_into().unwrap_or(u16::MAX);
-            }
+        let mut request = self.request_by_index();
+        let asked = interface_ioctl(self.namespace.as_fd(), libc::SIOCGIFNAME, &mut request)
+            .and_then(|()| interface_ioctl(self.namespace.as_fd(), libc::SIOCGIFMTU, &mut request));
+        if asked.is_ok() {
+            // SAFETY: SIOCGIFMTU filled this member of the union.
+            let mtu = unsafe { request.ifr_ifru.ifru_mtu };
+            self.mtu = mtu.try_into().unwrap_or(u16::MAX);
         }
         self.mtu
+    }
+
+    fn request_by_index(&self) -> libc::ifreq {
+        let mut request = interface_request("");
+        request.ifr_ifru.ifru_ifindex = self.index;
+        request
     }
 
     /// Reads packets until the slots are full or there are no more; returns how many.
@@ -163,32 +176,43 @@ impl Tun {
         Ok(filled)
     }
 
-    /// Writes the packets, in order. What the kernel refuses is counted.
-    pub(crate) fn write(&mut self, out: &PacketsOut) -> Result<(), Removed> {
-        let header = VirtioHeader::default().encode();
-        for range in &out.packets {
-            let slices = [
-                IoSlice::new(&header),
-                IoSlice::new(&out.buffer[range.clone()]),
-            ];
-            if let Err(error) = self.write_one(&slices) {
-                if is_removed(&error) {
-                    return Err(Removed);
+    /// Writes the packets, those of one flow in order and joined where that is possible. What the
+    /// kernel refuses is counted.
+    pub(crate) fn write(&mut self, out: &mut PacketsOut) -> Result<(), Removed> {
+        for write in self.coalescer.plan(&mut out.buffer, &out.packets) {
+            let result = write_vectored(&self.file, write.header, || {
+                write.ranges.iter().map(|range| &out.buffer[range.clone()])
+            });
+            let latch = match write.header.gso_type {
+                GsoType::None => None,
+                GsoType::Tcp4 | GsoType::Tcp6 => Some(&mut self.tcp),
+                GsoType::UdpL4 => Some(&mut self.udp),
+            };
+            match (result, latch) {
+                (Ok(()), None) => {}
+                (Ok(()), Some(latch)) => latch.worked(),
+                (Err(error), _) if is_removed(&error) => return Err(Removed),
+                (Err(error), Some(latch)) if sys::errno(&error) == libc::EINVAL => {
+                    if latch.refused() {
+                        tracing::warn!(
+                            "the TUN device refuses joined packets: they are written one at a time"
+                        );
+                    }
+                    let joined = write.ranges.iter().map(|range| &out.buffer[range.clone()]);
+                    self.drops += write_singly(&self.file, write.header, joined);
                 }
-                self.drops += 1;
+                (Err(_), _) => self.drops += write.ranges.len() as u64,
             }
+        }
+        let offloads = Offloads {
+            tcp: self.tcp.is_usable(),
+            udp: self.udp.is_usable(),
+        };
+        if offloads != self.offloads {
+            self.offloads = offloads;
+            self.coalescer = Coalescer::new(offloads);
         }
         Ok(())
-    }
-
-    fn write_one(&self, slices: &[IoSlice<'_>]) -> io::Result<()> {
-        loop {
-            match (&self.file).write_vectored(slices) {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
     }
 }
 
@@ -198,8 +222,83 @@ impl AsFd for Tun {
     }
 }
 
+/// One write of a header and the pieces of a packet.
+fn write_vectored<'a, I: Iterator<Item = &'a [u8]>>(
+    mut file: &File,
+    header: VirtioHeader,
+    pieces: impl Fn() -> I,
+) -> io::Result<()> {
+    let header = header.encode();
+    let mut slices = [IoSlice::new(&[]); 1 + MAX_SEGMENTS];
+    slices[0] = IoSlice::new(&header);
+    let mut filled = 1;
+    for (slice, piece) in iter::zip(&mut slices[1..], pieces()) {
+        *slice = IoSlice::new(piece);
+        filled += 1;
+    }
+    debug_assert_eq!(filled, 1 + pieces().count());
+    loop {
+        match file.write_vectored(&slices[..filled]) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Writes what was joined one by one after all; returns how many packets the kernel refused.
+fn write_singly<'a>(
+    file: &File,
+    header: VirtioHeader,
+    pieces: impl Iterator<Item = &'a [u8]>,
+) -> u64 {
+    let mut joined = pieces.fold(Vec::new(), |mut joined, piece| {
+        joined.extend_from_slice(piece);
+        joined
+    });
+    let len = joined.len();
+    let mut refused = 0;
+    let split = offload::split(&header, &mut joined, len, |buffer, range| {
+        let packet = &buffer[range];
+        let written = write_vectored(file, VirtioHeader::default(), || iter::once(packet));
+        refused += u64::from(written.is_err());
+    });
+    refused + u64::from(split.is_err())
+}
+
 fn is_removed(error: &io::Error) -> bool {
     matches!(sys::errno(error), libc::EBADFD | libc::ENODEV)
+}
+
+/// Lets the kernel hand us super-packets, and returns which. UDP ones are known since Linux 6.2.
+fn enable_offloads(file: &File) -> Offloads {
+    let tcp = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
+    let udp = libc::TUN_F_USO4 | libc::TUN_F_USO6;
+    for (flags, offloads) in [
+        (
+            tcp | udp,
+            Offloads {
+                tcp: true,
+                udp: true,
+            },
+        ),
+        (
+            tcp,
+            Offloads {
+                tcp: true,
+                udp: false,
+            },
+        ),
+    ] {
+        let argument = libc::c_ulong::from(flags);
+        // SAFETY: the argument is a value, not a pointer.
+        let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETOFFLOAD, argument) };
+        if sys::check(result).is_ok() {
+            return offloads;
+        }
+    }
+    tracing::warn!("the TUN device refuses offloads: packets are moved one at a time");
+    Offloads::default()
 }
 
 /// A request about the interface `name`, which has room for a zero at its end.
@@ -224,3 +323,6 @@ fn interface_ioctl(
     // SAFETY: the kernel reads and writes one ifreq through a reference to one.
     sys::check(unsafe { libc::ioctl(fd.as_raw_fd(), request as _, argument) }).map(drop)
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,10 @@ use crate::udp::{RECEIVE_BATCH, UdpSockets};
 /// full batches, and no reader waits for long.
 const TUN_BATCH: usize = 16;
 
+/// How often a worker with something to do looks whether the interface's MTU was changed. Nobody
+/// tells it: a netlink socket would not hear of it in another namespace either.
+const MTU_INTERVAL: Duration = Duration::from_secs(1);
+
 /// What others ask of a worker. Each is answered once; a worker that ends first hangs up.
 pub(crate) enum Command {
     Set(Box<DeviceChange>, SyncSender<Result<(), Error>>),
@@ -65,6 +69,8 @@ pub(crate) struct Worker {
     datagrams: Vec<DatagramIn>,
     packets: Vec<PacketIn>,
     out: Outbox,
+    /// When to look at the interface's MTU again.
+    mtu_due: Instant,
     /// Datagrams that could not be sent.
     send_drops: u64,
 }
@@ -90,6 +96,7 @@ impl Worker {
                 .take(TUN_BATCH)
                 .collect(),
             out: Outbox::default(),
+            mtu_due: Instant::now(),
             send_drops: 0,
         }
     }
@@ -109,6 +116,10 @@ impl Worker {
     /// nothing of it, wait.
     fn turn(&mut self) -> Result<Option<Ended>, Removed> {
         let now = read_clocks();
+        if self.mtu_due <= now.instant {
+            self.mtu_due = now.instant + MTU_INTERVAL;
+            self.tunnel.set_mtu(self.tun.mtu());
+        }
         let mut idle = true;
         if let Ok(command) = self.commands.try_recv() {
             idle = false;
@@ -149,7 +160,7 @@ impl Worker {
             return Ok(());
         }
         self.send_drops += self.sockets.send(&self.out.datagrams);
-        let written = self.tun.write(&self.out.packets);
+        let written = self.tun.write(&mut self.out.packets);
         self.out.clear();
         written
     }
