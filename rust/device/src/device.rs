@@ -126,11 +126,15 @@ impl Device {
     /// [`Error::Name`], [`Error::Privilege`] without `CAP_NET_ADMIN`, [`Error::InUse`] if the
     /// interface or the control socket exists, [`Error::NoTunDevice`], or [`Error::Io`].
     pub fn open(config: DeviceConfig) -> Result<Self, Error> {
+        Self::open_in(Path::new(CONTROL_DIRECTORY), &config)
+    }
+
+    pub(crate) fn open_in(control_directory: &Path, config: &DeviceConfig) -> Result<Self, Error> {
         let name = InterfaceName::parse(&config.name)?;
         let tun = Tun::open(&name, config.mtu)?;
         let sockets = UdpSockets::bind(0, 0)?;
         let control = if config.control_socket {
-            Some(ControlSocket::bind(Path::new(CONTROL_DIRECTORY), &name)?)
+            Some(ControlSocket::bind(control_directory, &name)?)
         } else {
             None
         };
@@ -174,10 +178,7 @@ impl Device {
             threads: Mutex::default(),
         };
         device.spawn("worker", move || {
-            // Caught to tell of it, never to go on: the worker and its tunnel are dropped.
-            let ended = catch_unwind(AssertUnwindSafe(|| worker.run()))
-                .unwrap_or_else(|panic| Ended::Failed(panic_message(panic.as_ref())));
-            state.end(ended);
+            state.end(until_panic(|| worker.run()));
         })?;
         if let Some(control) = control {
             let remote = device.remote.clone();
@@ -331,6 +332,11 @@ impl Remote {
         }
     }
 
+    /// Raised when the device has ended.
+    pub(crate) fn closing(&self) -> &EventFd {
+        &self.state.closing
+    }
+
     fn ask<T>(&self, command: impl FnOnce(SyncSender<T>) -> Command) -> Result<T, Error> {
         let (reply, answer) = sync_channel(1);
         self.commands
@@ -352,6 +358,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A panic is caught to tell of it, never to go on: what `body` owns is dropped.
+fn until_panic(body: impl FnOnce() -> Ended) -> Ended {
+    catch_unwind(AssertUnwindSafe(body))
+        .unwrap_or_else(|panic| Ended::Failed(panic_message(panic.as_ref())))
+}
+
 fn panic_message(panic: &(dyn Any + Send)) -> String {
     panic
         .downcast_ref::<&str>()
@@ -359,3 +371,6 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "it did not say why".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@ mod error;
 mod latch;
 mod name;
 mod sys;
+#[cfg(test)]
+mod testing;
 mod tun;
 mod uapi;
 mod udp;

@@ -1,6 +1,6 @@
 //! System calls that std has no call for, each in a safe coat.
 
-use std::ffi::{c_int, c_short};
+use std::ffi::{CString, c_int, c_short};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -40,6 +40,65 @@ pub(crate) fn bind(socket: BorrowedFd<'_>, address: &[u8]) -> io::Result<()> {
         )
     })
     .map(drop)
+}
+
+/// Connects a socket to an address: a `sockaddr` of its family, as bytes.
+pub(crate) fn connect(socket: BorrowedFd<'_>, address: &[u8]) -> io::Result<()> {
+    // SAFETY: the kernel reads as many bytes as the slice has, into memory of its own.
+    check(unsafe {
+        libc::connect(
+            socket.as_raw_fd(),
+            address.as_ptr().cast(),
+            address.len() as libc::socklen_t,
+        )
+    })
+    .map(drop)
+}
+
+/// Lets a bound socket take connections.
+pub(crate) fn listen(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: no memory is handed over.
+    check(unsafe { libc::listen(socket.as_raw_fd(), libc::SOMAXCONN) }).map(drop)
+}
+
+/// Who is at the other end of a Unix socket (`SO_PEERCRED`).
+pub(crate) fn peer_uid(socket: BorrowedFd<'_>) -> io::Result<libc::uid_t> {
+    let mut credentials = libc::ucred {
+        pid: 0,
+        uid: libc::uid_t::MAX,
+        gid: libc::gid_t::MAX,
+    };
+    let mut size = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `size` bytes, which is what `credentials` has.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast(),
+            &raw mut size,
+        )
+    })?;
+    Ok(credentials.uid)
+}
+
+pub(crate) fn effective_uid() -> libc::uid_t {
+    // SAFETY: no memory is handed over, and it cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Waits for the lock on a file (flock(2)), which is held until all its descriptors are closed.
+pub(crate) fn lock_exclusively(file: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: no memory is handed over.
+    check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) }).map(drop)
+}
+
+/// The number of an interface of this thread's network namespace.
+pub(crate) fn interface_index(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: the name ends with a zero and outlives the call.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    (index != 0).then_some(index)
 }
 
 /// Sets a socket option that is an integer.

@@ -1,18 +1,16 @@
 //! The standard control socket, where `wg` and its kin configure a device
-//! (<https://www.wireguard.com/xplatform/>). The protocol itself lands next.
+//! (<https://www.wireguard.com/xplatform/>, wireguard-go `device/uapi.go`).
+//!
+//! Whoever may write here owns the VPN, and whoever may read here has its private key: the socket
+//! is for root and for the user that runs the device.
 
-use std::path::Path;
+mod apply;
+mod client;
+mod format;
+mod listener;
+mod parse;
 
-use crate::device::Remote;
-use crate::error::Error;
-use crate::name::InterfaceName;
+pub(crate) use listener::ControlSocket;
 
-pub(crate) struct ControlSocket;
-
-impl ControlSocket {
-    pub(crate) fn bind(_directory: &Path, _name: &InterfaceName) -> Result<Self, Error> {
-        Ok(Self)
-    }
-
-    pub(crate) fn serve(self, _remote: &Remote) {}
-}
+#[cfg(test)]
+mod tests;
