@@ -1,0 +1,71 @@
+"""The file of a server's private key: one line of base64, as `wg genkey` writes it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from wgbind.errors import (
+    ConflictError,
+    KeyFormatError,
+    NotFoundError,
+    PrivilegeError,
+    SettingsError,
+)
+from wgbind.keys import PrivateKey
+from wgbind.settings.files import atomic_write, exposure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wgbind.settings.model import ServerSettings
+    from wgbind.settings.paths import Paths
+
+_LONGEST = 128  # bytes; a key has 44, or 64 in hexadecimal
+
+
+def private_key_path(paths: Paths, settings: ServerSettings) -> Path:
+    """Return where the server's key is; the settings' path is relative to their own file."""
+    return paths.settings.parent / (settings.interface.private_key_file or paths.private_key)
+
+
+def read_private_key(path: Path) -> PrivateKey:
+    """Read a private key from a file that only its owner can read.
+
+    Raises `SettingsError` for a file that others may read or change, or that holds no key,
+    `NotFoundError` and `PrivilegeError`.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: there is no such private key; restore it") from None
+    except PermissionError:
+        raise PrivilegeError(f"{path}: you may not read the private key; run as root") from None
+    except OSError as error:
+        raise SettingsError(f"{path}: private key: {error.strerror}; name a plain file") from None
+    with os.fdopen(descriptor, "rb") as file:
+        problem = exposure(os.fstat(descriptor))
+        if problem is not None:
+            raise SettingsError(f"{path}: private key: {problem}")
+        data = file.read(_LONGEST)
+    try:
+        return PrivateKey(data.decode("ascii").strip())
+    except (KeyFormatError, UnicodeDecodeError):
+        raise SettingsError(
+            f"{path}: it holds no private key; `wgbind key gen` makes one"
+        ) from None
+
+
+def create_private_key(path: Path) -> PrivateKey:
+    """Make a new private key and its file, mode 0600; the folder must exist.
+
+    Raises `ConflictError` if there is a file already, `PrivilegeError`, `OSError`.
+    """
+    private_key = PrivateKey.generate()
+    try:
+        atomic_write(path, f"{private_key.reveal()}\n".encode(), 0o600, replace=False)
+    except FileExistsError:
+        raise ConflictError(f"{path}: there is a private key already; it stays") from None
+    except PermissionError:
+        raise PrivilegeError(f"{path}: you may not write the private key; run as root") from None
+    return private_key
