@@ -1,0 +1,168 @@
+"""Which addresses a peer may have (IP address management).
+
+All of it runs inside a write transaction, so what it finds free stays free.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, func, select
+
+from wgbind.errors import ConflictError, InputError, PeerError
+from wgbind.settings.address import require_tunnel_network, reserved
+from wgbind.store.schema import allowed_ip_table, peer_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import Connection
+
+    from wgbind.settings.address import Address, InterfaceAddress, Network
+    from wgbind.store.peer import Peer
+
+_TAKEN = select(func.count()).where(
+    allowed_ip_table.c.server == bindparam("server"),
+    allowed_ip_table.c.address.between(bindparam("first"), bindparam("last")),
+    allowed_ip_table.c.routed.is_(False),
+)
+
+# What the peers of one server have never overlaps, so only the last range that begins before the
+# end of a network can overlap it.
+_LAST_BEFORE = (
+    select(allowed_ip_table.c.address, allowed_ip_table.c.prefix_length, peer_table.c.name)
+    .join_from(allowed_ip_table, peer_table)
+    .where(
+        allowed_ip_table.c.server == bindparam("server"),
+        allowed_ip_table.c.address <= bindparam("end"),
+        peer_table.c.name != bindparam("besides"),
+    )
+    .order_by(allowed_ip_table.c.address.desc())
+    .limit(1)
+)
+
+
+def next_address(connection: Connection, server: str, pool: InterfaceAddress) -> Address:
+    """Return the lowest free address of the network that the server is in with address `pool`.
+
+    Raises `ConflictError` if there is none.
+    """
+    for first, last in _usable(pool):
+        address = _lowest_free(connection, server, type(pool.ip), first, last)
+        if address is not None:
+            return address
+    raise ConflictError(
+        f"no address is free in {pool.network}; remove a peer or add a network to "
+        "interface.addresses"
+    )
+
+
+def require_free(
+    connection: Connection, peer: Peer, pools: Sequence[InterfaceAddress], old: Peer | None
+) -> None:
+    """Refuse addresses and networks that a peer cannot have or another one has.
+
+    `old` is the peer before a change; what it had may lie outside `pools`, which may have changed.
+    Raises `PeerError` and `ConflictError`.
+    """
+    for address in peer.addresses:
+        if old is None or address not in old.addresses:
+            _require_usable(address, pools)
+    for network in peer.routed_networks:
+        if old is None or network not in old.routed_networks:
+            _require_routable(network, pools)
+    for one, other in combinations(peer.allowed_ips, 2):
+        if one.overlaps(other):
+            raise PeerError(f"{other} overlaps {one} of the same peer; leave one of them out")
+    for network in peer.allowed_ips:
+        found = _overlapping(connection, peer.server, network, besides=(old or peer).name)
+        if found is not None:
+            other, owner = found
+            raise ConflictError(
+                f"{network} is not free: {other} belongs to peer {owner!r} of {peer.server}"
+            )
+
+
+def _require_usable(address: Address, pools: Sequence[InterfaceAddress]) -> None:
+    pool = next((pool for pool in pools if address in pool.network), None)
+    if pool is None:
+        networks = ", ".join(str(pool.network) for pool in pools)
+        raise PeerError(f"address {address} is not in the server's networks; use one in {networks}")
+    if address == pool.ip:
+        raise PeerError(f"address {address} is the server's own; use another in {pool.network}")
+    if address in reserved(pool.network):
+        raise PeerError(f"address {address} is reserved; use another in {pool.network}")
+
+
+def _require_routable(network: Network, pools: Sequence[InterfaceAddress]) -> None:
+    try:
+        require_tunnel_network(network)
+    except InputError as error:
+        raise PeerError(f"routed network {error}") from None
+    for pool in pools:
+        if network.overlaps(pool.network):
+            raise ConflictError(
+                f"routed network {network} overlaps the server's own {pool.network}; "
+                "name only what is beyond the peer"
+            )
+
+
+def _usable(pool: InterfaceAddress) -> Iterator[tuple[int, int]]:
+    """The ranges of addresses in a pool that peers may have, lowest first."""
+    first, last = int(pool.network.network_address), int(pool.network.broadcast_address)
+    taken = {int(address) for address in reserved(pool.network)}
+    first, last = first + (first in taken), last - (last in taken)
+    yield first, int(pool.ip) - 1
+    yield int(pool.ip) + 1, last
+
+
+def _lowest_free(
+    connection: Connection, server: str, family: type[Address], first: int, last: int
+) -> Address | None:
+    while (address := _lowest_gap(connection, server, family, first, last)) is not None:
+        # A routed network is here only if the server's networks changed after it was given.
+        found = _overlapping(connection, server, ip_network(address))
+        if found is None:
+            return address
+        first = int(found[0].broadcast_address) + 1
+    return None
+
+
+def _lowest_gap(
+    connection: Connection, server: str, family: type[Address], first: int, last: int
+) -> Address | None:
+    """Find the lowest address from `first` to `last` that no peer has, by halving the range.
+
+    A range with fewer taken addresses than it is long has a gap: a few counts in the index find
+    the lowest one, however large the network is.
+    """
+
+    def taken(first: int, last: int) -> int:
+        bounds = {"server": server, "first": family(first), "last": family(last)}
+        return connection.execute(_TAKEN, bounds).scalar_one()
+
+    if first > last or (count := taken(first, last)) > last - first:
+        return None
+    last = min(last, first + count)
+    while first < last:
+        middle = (first + last) // 2
+        if taken(first, middle) > middle - first:
+            first = middle + 1
+        else:
+            last = middle
+    return family(first)
+
+
+def _overlapping(
+    connection: Connection, server: str, network: Network, besides: str = ""
+) -> tuple[Network, str] | None:
+    """Find what of a peer, `besides` one by name, overlaps a network; return it and the name."""
+    row = connection.execute(
+        _LAST_BEFORE, {"server": server, "end": network.broadcast_address, "besides": besides}
+    ).one_or_none()
+    if row is None:
+        return None
+    found = ip_network((row.address, row.prefix_length))
+    return (found, row.name) if found.overlaps(network) else None

@@ -1,0 +1,82 @@
+"""Peers to and from the rows of the tables."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, select, update
+
+from wgbind.keys import PresharedKey, PrivateKey, PublicKey
+from wgbind.store.peer import Peer
+from wgbind.store.schema import allowed_ip_table, peer_table
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Connection, Row
+
+
+def load(connection: Connection, where: ColumnElement[bool]) -> list[tuple[int, Peer]]:
+    """Return the peers whose row `where` is true of, by name, each with the row's id."""
+    allowed_ips: defaultdict[int, list[Row[Any]]] = defaultdict(list)
+    for row in connection.execute(
+        select(allowed_ip_table)
+        .join_from(allowed_ip_table, peer_table)
+        .where(where)
+        .order_by(allowed_ip_table.c.address)
+    ):
+        allowed_ips[row.peer_id].append(row)
+    peers = connection.execute(select(peer_table).where(where).order_by(peer_table.c.name))
+    return [(row.id, _peer(row, allowed_ips[row.id])) for row in peers]
+
+
+def save(connection: Connection, peer: Peer, row_id: int | None) -> None:
+    """Write a peer into the row with that id, or into a new one."""
+    host, port = peer.endpoint or (None, None)
+    values = {
+        "server": peer.server,
+        "name": peer.name,
+        "public_key": str(peer.public_key),
+        "preshared_key": None if peer.preshared_key is None else peer.preshared_key.reveal(),
+        "private_key": None if peer.private_key is None else peer.private_key.reveal(),
+        "endpoint_host": host,
+        "endpoint_port": port,
+        "persistent_keepalive": peer.persistent_keepalive,
+        "created_at": peer.created_at,
+    }
+    if row_id is None:
+        statement = insert(peer_table).values(values).returning(peer_table.c.id)
+        row_id = connection.execute(statement).scalar_one()
+    else:
+        connection.execute(update(peer_table).where(peer_table.c.id == row_id).values(values))
+    connection.execute(delete(allowed_ip_table).where(allowed_ip_table.c.peer_id == row_id))
+    connection.execute(
+        insert(allowed_ip_table),
+        [
+            {
+                "server": peer.server,
+                "address": network.network_address,
+                "prefix_length": network.prefixlen,
+                "routed": index >= len(peer.addresses),
+                "peer_id": row_id,
+            }
+            for index, network in enumerate(peer.allowed_ips)
+        ],
+    )
+
+
+def _peer(row: Row[Any], allowed_ips: list[Row[Any]]) -> Peer:
+    return Peer(
+        server=row.server,
+        name=row.name,
+        public_key=PublicKey(row.public_key),
+        preshared_key=None if row.preshared_key is None else PresharedKey(row.preshared_key),
+        addresses=tuple(ip.address for ip in allowed_ips if not ip.routed),
+        routed_networks=tuple(
+            ip_network((ip.address, ip.prefix_length)) for ip in allowed_ips if ip.routed
+        ),
+        endpoint=None if row.endpoint_host is None else (row.endpoint_host, row.endpoint_port),
+        persistent_keepalive=row.persistent_keepalive,
+        private_key=None if row.private_key is None else PrivateKey(row.private_key),
+        created_at=row.created_at,
+    )
