@@ -12,9 +12,9 @@ from wgbind.net.netlink import netlink, outside_event_loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
     from wgbind.net.netlink import Kernel
+    from wgbind.settings.address import Address, Network
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 RESOLVED_CONF = Path("/run/systemd/resolve/resolv.conf")
@@ -42,15 +42,15 @@ class HostView:
         resolvers: The name servers of resolv.conf that another host can ask too.
     """
 
-    networks: tuple[IPv4Network | IPv6Network, ...]
+    networks: tuple[Network, ...]
     egress: tuple[str, ...]
-    addresses: tuple[IPv4Address | IPv6Address, ...]
-    resolvers: tuple[IPv4Address | IPv6Address, ...]
+    addresses: tuple[Address, ...]
+    resolvers: tuple[Address, ...]
 
 
 @dataclass(frozen=True)
 class _Route:
-    network: IPv4Network | IPv6Network
+    network: Network
     interfaces: tuple[int, ...]
     metric: int
 
@@ -87,7 +87,7 @@ def host_view() -> HostView:
     )
 
 
-def resolvers(resolv_conf: Path) -> tuple[IPv4Address | IPv6Address, ...]:
+def resolvers(resolv_conf: Path) -> tuple[Address, ...]:
     """Return the name servers of a resolv.conf(5) that are of use to other hosts, in order.
 
     Those are neither loopback nor link-local. A missing file or a broken line counts as none.
@@ -96,7 +96,7 @@ def resolvers(resolv_conf: Path) -> tuple[IPv4Address | IPv6Address, ...]:
         lines = resolv_conf.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ()
-    found: dict[IPv4Address | IPv6Address, None] = {}
+    found: dict[Address, None] = {}
     for words in map(str.split, lines):
         if len(words) < 2 or words[0] != "nameserver":
             continue
@@ -109,7 +109,7 @@ def resolvers(resolv_conf: Path) -> tuple[IPv4Address | IPv6Address, ...]:
     return tuple(found)
 
 
-def _on_link(messages: Iterable[Kernel]) -> Iterator[IPv4Network | IPv6Network]:
+def _on_link(messages: Iterable[Kernel]) -> Iterator[Network]:
     for message in messages:
         # On a point-to-point link IFA_ADDRESS is the far end and IFA_LOCAL our own.
         for address in {message.get("IFA_ADDRESS"), message.get("IFA_LOCAL")} - {None}:
@@ -136,7 +136,7 @@ def _routes(messages: Iterable[Kernel]) -> Iterator[_Route]:
         )
 
 
-def _sources(kernel: Kernel) -> Iterator[IPv4Address | IPv6Address]:
+def _sources(kernel: Kernel) -> Iterator[Address]:
     from pyroute2.netlink.exceptions import NetlinkError
 
     for destination in INTERNET:

@@ -22,27 +22,27 @@ Kernel: TypeAlias = Any
 
 @contextmanager
 def netlink(task: str) -> Iterator[Kernel]:
-    """Open a pyroute2 `IPRoute`; the errors of its use become ours, named by `task`.
+    """Open an `IPRoute`; what the kernel refuses in the block is raised as by `doing`."""
+    from pyroute2 import IPRoute
+
+    with doing(task), IPRoute() as kernel:
+        yield kernel
+
+
+@contextmanager
+def doing(task: str) -> Iterator[None]:
+    """Turn what the kernel refuses in the block into our errors, which begin with `task`.
 
     Raises `PrivilegeError` for what needs CAP_NET_ADMIN, `NetworkError` for the rest.
     """
-    from pyroute2 import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
 
     try:
-        with IPRoute() as connection:
-            yield connection
+        yield
     except NetlinkError as error:
-        raise failure(task, error.code) from None
+        raise _failure(task, error.code) from None
     except OSError as error:
-        raise failure(task, error.errno or 0) from None
-
-
-def failure(task: str, code: int) -> NetworkError | PrivilegeError:
-    """Return the error for an errno that the kernel answered to `task` with."""
-    if code == errno.EPERM:
-        return PrivilegeError(f"{task}: needs CAP_NET_ADMIN; run it as root")
-    return NetworkError(f"{task}: {os.strerror(code)}")
+        raise _failure(task, error.errno or 0) from None
 
 
 def outside_event_loop(function: Callable[P, R]) -> Callable[P, R]:
@@ -65,3 +65,11 @@ def outside_event_loop(function: Callable[P, R]) -> Callable[P, R]:
             return executor.submit(function, *args, **kwargs).result()
 
     return wrapper
+
+
+def _failure(task: str, code: int) -> NetworkError | PrivilegeError:
+    if code == errno.EPERM:
+        return PrivilegeError(f"{task}: needs CAP_NET_ADMIN; run it as root")
+    if code == errno.ENODEV:
+        return NetworkError(f"{task}: the interface does not exist")
+    return NetworkError(f"{task}: {os.strerror(code)}")

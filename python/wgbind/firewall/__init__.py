@@ -1,0 +1,1 @@
+"""Who may send what through the tunnel: settings to an nftables ruleset to one transaction."""

@@ -1,0 +1,65 @@
+"""Kernel settings under /proc/sys/net, those of the network namespace we are in (sysctl(8)).
+
+A key is the path below /proc/sys: an interface's name in it may hold dots.
+"""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+from wgbind.errors import NetworkError, PrivilegeError
+
+_ROOT = Path("/proc/sys")
+
+
+def read(key: str) -> str | None:
+    """Return a setting's value; None if this kernel, or an interface that is gone, has no such."""
+    try:
+        return _ROOT.joinpath(key).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return None
+
+
+def write(key: str, value: str) -> None:
+    """Set a setting; one that is gone with its interface counts as set.
+
+    Raises `NetworkError` where /proc/sys is read-only, as in many containers, `PrivilegeError`
+    without the right.
+    """
+    try:
+        _ROOT.joinpath(key).write_text(value, encoding="ascii")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        problem = f"{dotted(key)} is {read(key)} and has to be {value}, but "
+        if error.errno == errno.EROFS:
+            raise NetworkError(
+                f"{problem}/proc/sys is read-only; set it on the host or where the container is "
+                f"started (docker run --sysctl {dotted(key)}={value})"
+            ) from None
+        if isinstance(error, PermissionError):
+            raise PrivilegeError(f"{problem}this needs CAP_NET_ADMIN; run it as root") from None
+        raise NetworkError(f"{problem}the kernel refuses: {error.strerror}") from None
+
+
+def interfaces(family: str) -> list[str]:
+    """Return the names of the interfaces that have settings of "ipv4" or "ipv6".
+
+    An empty list if the kernel lacks the family.
+    """
+    try:
+        entries = sorted(entry.name for entry in _ROOT.joinpath(f"net/{family}/conf").iterdir())
+    except FileNotFoundError:
+        return []
+    return [name for name in entries if name not in {"all", "default"}]
+
+
+def ipv6_enabled(interface: str) -> bool:
+    """Whether an interface takes IPv6 addresses: the kernel has IPv6 and nobody switched it off."""
+    return read(f"net/ipv6/conf/{interface}/disable_ipv6") == "0"
+
+
+def dotted(key: str) -> str:
+    """Return a key as sysctl(8) spells it: dots between the parts, a slash for a dot in one."""
+    return key.translate({ord("/"): ".", ord("."): "/"})
