@@ -6,16 +6,17 @@ The interface itself belongs to the device that created it; its state here ends 
 from __future__ import annotations
 
 import errno
+from contextlib import contextmanager
 from ipaddress import ip_interface, ip_network
 from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING
 
-from wgbind.errors import InputError, NetworkError
+from wgbind.errors import ConflictError, InputError
 from wgbind.net.netlink import doing, netlink, outside_event_loop
 from wgbind.net.sysctl import ipv6_enabled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from wgbind.net.netlink import Kernel
     from wgbind.settings.address import InterfaceAddress, Network
@@ -91,8 +92,8 @@ def converge_routes(name: str, prefixes: Iterable[Network]) -> list[str]:
     are neither removed nor replaced. IPv6 is left out where the interface takes none.
 
     Returns what changed, a line each. Raises `InputError` for a default route, which would carry
-    the tunnel's own datagrams, `NetworkError` for a prefix that is routed elsewhere (after all
-    others were routed) or if the interface is gone or down, and `PrivilegeError`.
+    the tunnel's own datagrams, `ConflictError` for a prefix that is routed elsewhere (after all
+    others were routed), `NetworkError` if the interface is gone or down, and `PrivilegeError`.
     """
     wanted = set(prefixes)
     for prefix in wanted:
@@ -116,12 +117,12 @@ def converge_routes(name: str, prefixes: Iterable[Network]) -> list[str]:
             _change_route(kernel, "del", index, prefix)
             changes.append(f"route {prefix} removed")
         for prefix in sorted(wanted - present, key=str):
-            if _change_route(kernel, "add", index, prefix):
+            if _add_route(kernel, index, prefix):
                 changes.append(f"route {prefix} added")
             else:
                 taken.append(str(prefix))
     if taken:
-        raise NetworkError(
+        raise ConflictError(
             f"routes of interface {name}: {', '.join(taken)} is routed elsewhere already "
             "(ip route show); remove that route or give the peer another network"
         )
@@ -142,7 +143,7 @@ def _addresses(kernel: Kernel, index: int) -> set[InterfaceAddress]:
 def _change_address(kernel: Kernel, command: str, index: int, address: InterfaceAddress) -> None:
     # Nobody else is on the link: without NODAD the address could not be used for a second.
     flags = {"flags": IFA_F_NODAD} if address.version == 6 and command == "add" else {}
-    with doing(f"address {address}"):
+    with doing(f"address {address}"), _gone_counts_as_deleted(command):
         kernel.addr(
             command,
             index=index,
@@ -158,26 +159,37 @@ def _routes(kernel: Kernel, index: int) -> set[Network]:
     return {ip_network((message.get("RTA_DST"), message["dst_len"])) for message in messages}
 
 
-def _change_route(kernel: Kernel, command: str, index: int, prefix: Network) -> bool:
-    """Add or delete a route; False if somebody else's has its place."""
+def _add_route(kernel: Kernel, index: int, prefix: Network) -> bool:
+    try:
+        _change_route(kernel, "add", index, prefix)
+    except ConflictError:
+        return False
+    return True
+
+
+def _change_route(kernel: Kernel, command: str, index: int, prefix: Network) -> None:
+    with doing(f"route {prefix}"), _gone_counts_as_deleted(command):
+        kernel.route(
+            command,
+            family=FAMILIES[prefix.version],
+            dst=str(prefix),
+            oif=index,
+            table=RT_TABLE_MAIN,
+            proto=ROUTE_PROTOCOL,
+            scope=SCOPES[prefix.version],
+        )
+
+
+@contextmanager
+def _gone_counts_as_deleted(command: str) -> Iterator[None]:
+    """Bear that the kernel itself took away what is to be deleted, with something else."""
     from pyroute2.netlink.exceptions import NetlinkError
 
-    with doing(f"route {prefix}"):
-        try:
-            kernel.route(
-                command,
-                family=FAMILIES[prefix.version],
-                dst=str(prefix),
-                oif=index,
-                table=RT_TABLE_MAIN,
-                proto=ROUTE_PROTOCOL,
-                scope=SCOPES[prefix.version],
-            )
-        except NetlinkError as error:
-            if command == "add" and error.code == errno.EEXIST:
-                return False
+    try:
+        yield
+    except NetlinkError as error:
+        if command != "del" or error.code not in {errno.EADDRNOTAVAIL, errno.ESRCH}:
             raise
-    return True
 
 
 def _within(prefix: Network, network: Network) -> bool:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
-from wgbind.errors import NetworkError, PrivilegeError
+from wgbind.errors import ConflictError, NetworkError, PrivilegeError, WgbindError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +33,8 @@ def netlink(task: str) -> Iterator[Kernel]:
 def doing(task: str) -> Iterator[None]:
     """Turn what the kernel refuses in the block into our errors, which begin with `task`.
 
-    Raises `PrivilegeError` for what needs CAP_NET_ADMIN, `NetworkError` for the rest.
+    Raises `PrivilegeError` for what needs CAP_NET_ADMIN, `ConflictError` for what exists already,
+    `NetworkError` for the rest.
     """
     from pyroute2.netlink.exceptions import NetlinkError
 
@@ -67,9 +68,11 @@ def outside_event_loop(function: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
-def _failure(task: str, code: int) -> NetworkError | PrivilegeError:
+def _failure(task: str, code: int) -> WgbindError:
     if code == errno.EPERM:
         return PrivilegeError(f"{task}: needs CAP_NET_ADMIN; run it as root")
+    if code == errno.EEXIST:
+        return ConflictError(f"{task}: somebody else has set it already")
     if code == errno.ENODEV:
         return NetworkError(f"{task}: the interface does not exist")
     return NetworkError(f"{task}: {os.strerror(code)}")
