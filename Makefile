@@ -55,7 +55,7 @@ test-rust: ## run the Rust tests, then the simulation on a virtual clock
 .PHONY: test-python
 test-python: .test-programs $(VENV)/.test $(VENV)/.wheel $(BIN)/wireguard-go ## run the Python tests on the built wheel
 	@$(ISOLATED) true || { echo "error: the tests need root or user namespaces: run \`sudo make test\`" >&2; exit 1; }
-	$(ISOLATED) $(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal tests
+	$(ISOLATED) $(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile tests
 
 .PHONY: lint
 lint: $(VENV)/.lint $(VENV)/.test $(VENV)/.wheel ## check formats, types, the native stub and the dependencies' licences
