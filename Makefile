@@ -34,7 +34,7 @@ start: .nft $(VENV)/.wheel ## build, install and start server SERVER (wg0); show
 		echo "Peer $(PEER) is there already; its private key was shown once and not kept." ; \
 		echo "Another one: $(SUDO) $(BIN)/wgbind peer add --server $(SERVER) NAME"; \
 	else \
-		$(SUDO) $(BIN)/wgbind peer add --server $(SERVER) $(PEER); \
+		$(SUDO) $(BIN)/wgbind peer add --qr --server $(SERVER) $(PEER); \
 	fi
 
 .PHONY: stop
