@@ -1,12 +1,12 @@
 //! What tests need: network namespaces with interfaces and addresses that nobody else sees, and
 //! directories.
 
-use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crate::sys;
 
@@ -96,11 +96,22 @@ pub(crate) fn ip(words: &str) {
     assert!(output.status.success(), "ip {words}: {message}");
 }
 
-/// The number of an interface of this thread's namespace.
 pub(crate) fn has_interface(name: &str) -> bool {
-    let name = CString::new(name).expect("no zero in it");
-    // SAFETY: the name ends with a zero and outlives the call.
-    unsafe { libc::if_nametoindex(name.as_ptr()) != 0 }
+    sys::interface_index(name).is_some()
+}
+
+/// Waits for what must come to pass, but not at once: a child process that another test starts has
+/// our descriptors, too, until it executes its program.
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !condition() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub(crate) fn wait_until_gone(interface: &str) {
+    wait_until("the interface goes", || !has_interface(interface));
 }
 
 /// A new directory, removed when dropped.

@@ -1,12 +1,11 @@
 //! Whole devices, in network namespaces of the test's own.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Instant;
 
 use wgbind_tunnel::{AllowedIpChange, PeerChange, PublicKey};
 
 use super::*;
-use crate::testing::{Namespace, has_interface, ip, run_isolated};
+use crate::testing::{Namespace, ip, run_isolated, wait_until, wait_until_gone};
 
 fn open(name: &str) -> Device {
     Device::open(DeviceConfig {
@@ -45,14 +44,6 @@ fn peer_change(public_key: PublicKey, allowed_ip: &str, port: Option<u16>) -> De
             ..TunnelChange::default()
         },
         ..DeviceChange::default()
-    }
-}
-
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}");
-        thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -149,9 +140,8 @@ fn port_and_fwmark_change() {
     run_isolated(|| {
         let device = open("wgd3");
         let before = port(&device);
-        let free = UdpSocket::bind("0.0.0.0:0").expect("a socket");
-        let wanted = free.local_addr().expect("an address").port();
-        drop(free);
+        // All ports of the namespace are free.
+        let wanted = 51820;
         let change = |listen_port, fwmark| DeviceChange {
             listen_port,
             fwmark,
@@ -163,7 +153,9 @@ fn port_and_fwmark_change() {
         device.set(change(Some(wanted), None)).expect("applied");
         let after = device.snapshot().expect("running");
         assert_eq!((after.listen_port, after.fwmark), (wanted, 0xdead_beef));
-        UdpSocket::bind(("0.0.0.0", before)).expect("the old port is free again");
+        wait_until("the old port is free again", || {
+            UdpSocket::bind(("0.0.0.0", before)).is_ok()
+        });
         // The port that it has already is no change.
         device.set(change(Some(wanted), Some(0))).expect("applied");
         assert_eq!(device.snapshot().expect("running").fwmark, 0);
@@ -200,10 +192,10 @@ fn closing_removes_the_interface_and_wakes_who_waits() {
             device.close();
             assert_eq!(waiting.join().expect("no panic"), Some(Ended::Closed));
         });
-        assert!(!has_interface("wgd5"));
+        wait_until_gone("wgd5");
         device.close();
         drop(open("wgd5"));
-        assert!(!has_interface("wgd5"));
+        wait_until_gone("wgd5");
     });
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::device::{Device, DeviceConfig, Ended};
 use crate::error::Error;
-use crate::testing::{TemporaryDirectory, has_interface, run_isolated};
+use crate::testing::{TemporaryDirectory, run_isolated, wait_until, wait_until_gone};
 
 const NAME: &str = "wgu0";
 const KEY_A: &str = "a85bbc9f2cee3a6ae8fc5e0a9c3e9c5a1b5d7d3a6bd7bd3be1a53d2cf1ac6d4c";
@@ -362,11 +362,14 @@ fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
         let other = UnixListener::bind(&path).expect("a socket");
         let refused = open(directory.path()).err().expect("live");
         assert!(matches!(refused, Error::InUse { .. }), "{refused}");
-        assert!(path.exists() && !has_interface(NAME));
+        assert!(path.exists());
+        wait_until_gone(NAME);
         drop(other);
+        wait_until("nobody listens", || UnixStream::connect(&path).is_err());
         let device = open(directory.path()).expect("the socket is dead");
         assert!(get(&path).ends_with(OK));
         drop(device);
+        wait_until_gone(NAME);
 
         fs::write(&path, "not a socket").expect("written");
         let refused = open(directory.path()).err().expect("no socket").to_string();
@@ -385,7 +388,7 @@ fn a_directory_that_others_may_write_to_is_refused() {
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).expect("mine");
         let refused = open(directory.path()).err().expect("refused").to_string();
         assert!(refused.contains("chmod 755"), "{refused}");
-        assert!(!has_interface(NAME));
+        wait_until_gone(NAME);
     });
 }
 
@@ -395,7 +398,7 @@ fn removing_the_file_ends_the_device() {
         fs::remove_file(path).expect("removed");
         let ended = device.wait(Some(Duration::from_secs(5)));
         assert_eq!(ended, Some(Ended::SocketRemoved));
-        assert!(!has_interface(NAME));
+        wait_until_gone(NAME);
     });
     // Another's file in its place is as good as none, and is not ours to remove.
     with_device(|device, path| {
