@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use wgbind_device::{DeviceChange, DeviceConfig, Ended};
 use wgbind_tunnel::TunnelChange;
 
-use crate::change::{PeerChange, parse_u16};
+use crate::change::{PeerChange, parse_prefix, parse_u16};
 use crate::error::{bad_value, from_device, raise};
 use crate::key::PrivateKey;
 use crate::status::DeviceStatus;
@@ -45,16 +45,22 @@ impl Device {
         private_key = None,
         listen_port = None,
         fwmark = None,
+        hub = None,
         replace_peers = false,
         peers = Vec::new(),
     ), text_signature = "($self, *, private_key=None, listen_port=None, fwmark=None, \
-        replace_peers=False, peers=())")]
+        hub=None, replace_peers=False, peers=())")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "keyword arguments of the Python method"
+    )]
     fn set(
         &self,
         py: Python<'_>,
         private_key: Option<&PrivateKey>,
         listen_port: Option<i64>,
         fwmark: Option<i64>,
+        hub: Option<Vec<String>>,
         replace_peers: bool,
         peers: Vec<PyRef<'_, PeerChange>>,
     ) -> PyResult<()> {
@@ -72,11 +78,20 @@ impl Device {
                 })
             })
             .transpose()?;
+        let hub = hub
+            .map(|networks| {
+                networks
+                    .iter()
+                    .map(|text| parse_prefix("hub", text))
+                    .collect()
+            })
+            .transpose()?;
         let change = DeviceChange {
             listen_port,
             fwmark,
             tunnel: TunnelChange {
                 private_key: private_key.map(|key| Some(key.0.clone())),
+                hub,
                 replace_peers,
                 peers: peers.iter().map(|peer| peer.0.clone()).collect(),
             },

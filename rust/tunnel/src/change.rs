@@ -15,6 +15,10 @@ use crate::key::{PresharedKey, PrivateKey, PublicKey};
 pub struct TunnelChange {
     /// A new private key; `Some(None)` removes it.
     pub private_key: Option<Option<PrivateKey>>,
+    /// The networks in which peers reach each other without a detour through the kernel, each
+    /// with our own address in it, as an interface has them: 10.0.0.1/24. None: all goes by the
+    /// kernel, which alone knows rules, other routes and connections.
+    pub hub: Option<Vec<IpNet>>,
     /// Remove the peers that `peers` does not name.
     pub replace_peers: bool,
     /// Changes of single peers, applied in order.
@@ -66,4 +70,15 @@ pub struct AllowedIpChange {
     pub prefix: IpNet,
     /// Take it from the peer instead.
     pub remove: bool,
+}
+
+impl AllowedIpChange {
+    /// Gives `prefix` to the peer.
+    #[must_use]
+    pub fn add(prefix: IpNet) -> Self {
+        Self {
+            prefix,
+            remove: false,
+        }
+    }
 }

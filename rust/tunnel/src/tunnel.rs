@@ -6,13 +6,14 @@ use ipnet::IpNet;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::allowed_ips::AllowedIps;
-use crate::batch::{DatagramIn, Ecn, Endpoint, Now, Outbox, PacketIn};
+use crate::batch::{DatagramIn, DatagramsOut, Ecn, Endpoint, Now, Outbox, PacketIn};
 use crate::change::{PeerChange, TunnelChange};
 use crate::constants::{
     COOKIE_REPLY_SIZE, DATA_OVERHEAD, HANDSHAKE_INITIATION_SIZE, HANDSHAKE_RESPONSE_SIZE,
     HANDSHAKE_TRAFFIC_CLASS, MAX_PEERS, REJECT_AFTER_MESSAGES, TICK,
 };
 use crate::error::Error;
+use crate::hub::Hub;
 use crate::identity::{Identity, Verdict};
 use crate::index::IndexTable;
 use crate::key::{PresharedKey, PrivateKey, PublicKey};
@@ -33,6 +34,7 @@ pub struct Tunnel {
     by_key: FxHashMap<PublicKey, usize>,
     indices: IndexTable,
     allowed_ips: AllowedIps<usize>,
+    hub: Hub,
     /// Slots of peers whose timers have to be looked at.
     timed: Vec<usize>,
     next_tick: Option<Instant>,
@@ -52,6 +54,7 @@ impl Tunnel {
             by_key: FxHashMap::default(),
             indices: IndexTable::default(),
             allowed_ips: AllowedIps::default(),
+            hub: Hub::default(),
             timed: Vec::new(),
             next_tick: None,
             staged_bytes: 0,
@@ -211,13 +214,48 @@ impl Tunnel {
                         self.drops.source_address += 1;
                     }
                     Some(_) if !ecn::decapsulate(ecn, packet) => self.drops.ecn += 1,
-                    Some(_) => out.packets.push(len),
+                    Some(header) => {
+                        if !self.cross(&header, plain, now, &mut out.datagrams) {
+                            out.packets.push(len);
+                        }
+                    }
                 }
             }
             Received::Keepalive => {}
             Received::NotIp => self.drops.not_ip += 1,
             Received::Rejected => self.drops.data += 1,
         }
+    }
+
+    /// Sends a decrypted packet straight to the peer that it is for, where that is all that the
+    /// kernel would do. `plain` has room behind the packet for its padding.
+    ///
+    /// Whatever needs more than that (an ICMP error, a handshake, options) goes by the kernel.
+    fn cross(
+        &mut self,
+        header: &ip::Header,
+        plain: &mut [u8],
+        now: Now,
+        out: &mut DatagramsOut,
+    ) -> bool {
+        if !self.hub.joins(header.source, header.destination)
+            || header.total_len > self.mtu
+            || header.has_options()
+        {
+            return false;
+        }
+        let Some(slot) = self.allowed_ips.lookup(header.destination) else {
+            return false;
+        };
+        let Some(peer) = &mut self.peers[slot] else {
+            return false;
+        };
+        if !peer.has_session() || !ip::decrement_ttl(plain) {
+            return false;
+        }
+        peer.seal(plain, 0, header.total_len, self.mtu, out);
+        peer.note_sent(now);
+        true
     }
 
     // --- Packets from the TUN device.
@@ -359,6 +397,7 @@ impl Tunnel {
     pub fn apply(&mut self, change: TunnelChange, now: Now, out: &mut Outbox) -> Result<(), Error> {
         let TunnelChange {
             private_key,
+            hub,
             replace_peers,
             peers,
         } = change;
@@ -368,6 +407,9 @@ impl Tunnel {
         }
         if let Some(private_key) = private_key {
             self.set_private_key(private_key);
+        }
+        if let Some(networks) = hub {
+            self.hub = Hub::new(&networks);
         }
         if replace_peers {
             self.keep_only(&peers);

@@ -21,9 +21,11 @@ const FRAGMENT_4: usize = 6;
 /// The flag DF among them.
 const DONT_FRAGMENT: u16 = 0x4000;
 /// Where an IPv4 header has its checksum.
+const TTL_4: usize = 8;
 const CHECKSUM_4: usize = 10;
 /// Where an IPv6 header has its payload length.
 const PAYLOAD_LENGTH_6: usize = 4;
+const HOP_LIMIT_6: usize = 7;
 
 /// What an IP header says, as far as anyone here asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +74,19 @@ impl Header {
         };
         (header.header_len <= header.total_len && header.total_len <= packet.len())
             .then_some(header)
+    }
+}
+
+impl Header {
+    /// Whether an IPv4 header has options, or hop-by-hop options follow an IPv6 header: every
+    /// router on the way has to look at those.
+    #[inline]
+    #[must_use]
+    pub fn has_options(&self) -> bool {
+        match self.source {
+            IpAddr::V4(_) => self.header_len > HEADER_LEN_4,
+            IpAddr::V6(_) => self.protocol == 0,
+        }
     }
 }
 
@@ -132,6 +147,22 @@ pub(crate) fn rewrite(header: &mut [u8], total_len: u16, step: u16) {
     put_u16(header, CHECKSUM_4, 0);
     let checksum = !checksum::sum(header);
     put_u16(header, CHECKSUM_4, checksum);
+}
+
+/// Counts one hop on the way of a packet with a sound header; false, and nothing changed, where it
+/// was the last one (RFC 1812, 5.3.1; RFC 8200, section 3).
+pub(crate) fn decrement_ttl(packet: &mut [u8]) -> bool {
+    let v4 = version(packet) == 4;
+    let ttl = if v4 { TTL_4 } else { HOP_LIMIT_6 };
+    if packet[ttl] <= 1 {
+        return false;
+    }
+    let old = u16_at(packet, TTL_4);
+    packet[ttl] -= 1;
+    if v4 {
+        update_checksum_4(packet, old, u16_at(packet, TTL_4));
+    }
+    true
 }
 
 /// The IPv4 checksum after the header's 16-bit word at an even offset has changed

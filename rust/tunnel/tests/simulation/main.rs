@@ -10,6 +10,7 @@ mod chaos;
 mod configuration;
 mod data;
 mod handshake;
+mod hub;
 mod roaming;
 mod silence;
 mod timers;
