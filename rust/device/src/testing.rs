@@ -1,6 +1,8 @@
 //! What tests need: network namespaces with interfaces and addresses that nobody else sees, and
 //! directories.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -123,7 +125,8 @@ impl TemporaryDirectory {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("wgbind-device-test-{}-{count}", std::process::id());
         let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).expect("a new directory");
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.expect("a new directory");
         Self(path)
     }
 

@@ -68,10 +68,7 @@ impl Client {
     }
 
     fn get(&mut self) -> io::Result<()> {
-        let parsed = self.operation(|line| {
-            let key = line.split('=').next().unwrap_or_default();
-            Err(Refusal::protocol(format!("get takes no {key:?}")))
-        })?;
+        let parsed = self.operation(|_| Err(Refusal::protocol("get=1 takes no lines")))?;
         let remote = self.remote.clone();
         let mut out = Output::new(self);
         let answered = match parsed {

@@ -336,6 +336,8 @@ fn the_file_is_for_its_owner_and_goes_with_the_device() {
 fn other_users_are_not_let_in() {
     with_device(|_, path| {
         // The mode alone keeps them out; the check behind it must hold by itself.
+        let directory = path.parent().expect("it is in one");
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("mine");
         fs::set_permissions(path, fs::Permissions::from_mode(0o666)).expect("mine");
         let path = path.to_owned();
         thread::spawn(move || {
