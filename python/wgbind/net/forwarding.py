@@ -21,10 +21,11 @@ from wgbind.net.netlink import netlink, outside_event_loop
 from wgbind.settings.files import atomic_write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 IPV4_SWITCH = "net/ipv4/ip_forward"
 IPV6_SWITCH = "net/ipv6/conf/all/forwarding"
+SWITCHES = (IPV4_SWITCH, IPV6_SWITCH)
 
 # Router advertisements do not come through tunnels: a peer could send them as well as a router.
 TUNNEL_KINDS = frozenset({"tun", "wireguard"})
@@ -71,14 +72,13 @@ def enable_forwarding(record_path: Path) -> list[str]:
             # advertisements on interfaces that no longer hear them (net/ipv6/addrconf.c,
             # addrconf_fixup_forwarding).
             claims = _keep_advertisements(claims[IPV6_SWITCH].along) | claims
+        pending = [change for change in claims.values() if sysctl.read(change.key) == change.old]
+        _require_writable(change for change in pending if change.key in SWITCHES)
         if claims != recorded:
             _store(record_path, claims)
-        changed = []
-        for change in claims.values():
-            if sysctl.read(change.key) == change.old:
-                sysctl.write(change.key, change.new)
-                changed.append(str(change))
-        return changed
+        for change in pending:
+            sysctl.write(change.key, change.new)
+        return [str(change) for change in pending]
 
 
 def restore_forwarding(record_path: Path) -> list[str]:
@@ -108,8 +108,21 @@ def restore_forwarding(record_path: Path) -> list[str]:
 
 def _switches() -> tuple[str, ...]:
     # A container without IPv6 may lack the right to switch on what it has no use for.
-    ipv6 = any(sysctl.ipv6_enabled(name) for name in sysctl.interfaces("ipv6") if name != "lo")
-    return (IPV4_SWITCH, IPV6_SWITCH) if ipv6 else (IPV4_SWITCH,)
+    ipv6 = any(sysctl.ipv6_enabled(name) for name in sysctl.interfaces("ipv6"))
+    return SWITCHES if ipv6 else (IPV4_SWITCH,)
+
+
+def _require_writable(changes: Iterable[Change]) -> None:
+    wanted = [
+        f"{sysctl.dotted(change.key)}={change.new}"
+        for change in changes
+        if sysctl.read_only(change.key)
+    ]
+    if wanted:
+        raise NetworkError(
+            f"/proc/sys is read-only here, and needed is {' '.join(wanted)}: set it on the host, "
+            f"or start the container with {' '.join(f'--sysctl {each}' for each in wanted)}"
+        )
 
 
 def _reset_along(switch: str) -> dict[str, str]:
@@ -136,15 +149,15 @@ def _keep_advertisements(forwarding_before: dict[str, str]) -> dict[str, Change]
     An interface that forwarded before heard none.
     """
     with netlink("reading interfaces") as kernel:
-        names = [
+        tunnels = {
             link.get("IFLA_IFNAME")
             for link in kernel.get_links()
-            if link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") not in TUNNEL_KINDS
-        ]
+            if link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") in TUNNEL_KINDS
+        }
     changes = {}
-    for name in names:
-        key = f"net/ipv6/conf/{name}/accept_ra"
-        if f"net/ipv6/conf/{name}/forwarding" not in forwarding_before and sysctl.read(key) == "1":
+    for name in sysctl.interfaces("ipv6"):
+        key, own = (f"net/ipv6/conf/{name}/{setting}" for setting in ("accept_ra", "forwarding"))
+        if name not in tunnels and own not in forwarding_before and sysctl.read(key) == "1":
             changes[key] = Change(key, old="1", new="2")
     return changes
 

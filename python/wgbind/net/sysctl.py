@@ -5,7 +5,7 @@ A key is the path below /proc/sys: an interface's name in it may hold dots.
 
 from __future__ import annotations
 
-import errno
+import os
 from pathlib import Path
 
 from wgbind.errors import NetworkError, PrivilegeError
@@ -24,27 +24,26 @@ def read(key: str) -> str | None:
 def write(key: str, value: str) -> None:
     """Set a setting; one that is gone with its interface counts as set.
 
-    Raises `NetworkError` where /proc/sys is read-only, as in many containers, `PrivilegeError`
-    without the right.
+    Raises `PrivilegeError` without the right, `NetworkError` if the kernel refuses.
     """
     try:
         _ROOT.joinpath(key).write_text(value, encoding="ascii")
     except FileNotFoundError:
         return
     except OSError as error:
-        problem = f"{dotted(key)} is {read(key)} and has to be {value}, but "
-        if error.errno == errno.EROFS:
-            raise NetworkError(
-                f"{problem}/proc/sys is read-only; set it on the host or where the container is "
-                f"started (docker run --sysctl {dotted(key)}={value})"
-            ) from None
+        problem = f"{dotted(key)} is {read(key)} and has to be {value}"
         if isinstance(error, PermissionError):
-            raise PrivilegeError(f"{problem}this needs CAP_NET_ADMIN; run it as root") from None
-        raise NetworkError(f"{problem}the kernel refuses: {error.strerror}") from None
+            raise PrivilegeError(f"{problem}: needs CAP_NET_ADMIN; run it as root") from None
+        raise NetworkError(f"{problem}: {error.strerror}") from None
+
+
+def read_only(key: str) -> bool:
+    """Whether a setting that exists cannot be set by anybody here, as in many containers."""
+    return bool(os.statvfs(_ROOT / key).f_flag & os.ST_RDONLY)
 
 
 def interfaces(family: str) -> list[str]:
-    """Return the names of the interfaces that have settings of "ipv4" or "ipv6".
+    """Return the names of the interfaces, but loopback, that have settings of "ipv4" or "ipv6".
 
     An empty list if the kernel lacks the family.
     """
@@ -52,7 +51,7 @@ def interfaces(family: str) -> list[str]:
         entries = sorted(entry.name for entry in _ROOT.joinpath(f"net/{family}/conf").iterdir())
     except FileNotFoundError:
         return []
-    return [name for name in entries if name not in {"all", "default"}]
+    return [name for name in entries if name not in {"all", "default", "lo"}]
 
 
 def ipv6_enabled(interface: str) -> bool:

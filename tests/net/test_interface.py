@@ -1,0 +1,222 @@
+"""converge_interface and converge_routes, on real interfaces."""
+
+import asyncio
+import gc
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_interface, ip_network
+from pathlib import Path
+
+import pytest
+
+from harness import interface_name
+from net.host import Host
+from wgbind.errors import ConflictError, InputError, NetworkError
+from wgbind.net.interface import converge_interface, converge_routes
+
+ADDRESSES = (ip_interface("10.77.0.1/24"), ip_interface("fd77::1/64"))
+
+
+@pytest.fixture
+def tun(host: Host) -> str:
+    name = interface_name()
+    host.ip("tuntap", "add", name, "mode", "tun")
+    return name
+
+
+def addresses(host: Host, name: str) -> set[str]:
+    return {
+        f"{entry['local']}/{entry['prefixlen']}"
+        for entry in host.ip_json("address", "show", name)[0]["addr_info"]
+    }
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def routes(host: Host, name: str) -> set[str]:
+    return {
+        route["dst"]
+        for family in ("-4", "-6")
+        for route in host.ip_json(family, "route", "show", "dev", name, "proto", "87")
+    }
+
+
+def test_only_the_difference_is_applied(host: Host, tun: str) -> None:
+    first = host.call(converge_interface, tun, ADDRESSES, 1400)
+    assert len(first) == 4  # the MTU, two addresses, the link
+    assert host.call(converge_interface, tun, ADDRESSES, 1400) == []
+    link = host.ip_json("address", "show", tun)[0]
+    assert (link["mtu"], "UP" in link["flags"]) == (1400, True)
+    assert addresses(host, tun) == {"10.77.0.1/24", "fd77::1/64"}
+
+    moved = (ip_interface("10.77.0.1/16"), ADDRESSES[1])
+    assert host.call(converge_interface, tun, moved, 1400) == [
+        "address 10.77.0.1/24 removed",
+        "address 10.77.0.1/16 added",
+    ]
+    assert addresses(host, tun) == {"10.77.0.1/16", "fd77::1/64"}
+    host.ip("link", "set", tun, "down")
+    assert host.call(converge_interface, tun, moved, 1420) == [
+        "MTU 1420 instead of 1400",
+        "address fd77::1/64 added",  # the kernel drops IPv6 addresses with the link
+        "link up",
+    ]
+
+
+def test_addresses_that_fall_together(host: Host, tun: str) -> None:
+    three = [ip_interface(f"10.77.0.{number}/24") for number in (1, 2, 3)]
+    host.call(converge_interface, tun, three, 1420)
+    # Without this sysctl the kernel takes the others of the network away with the first.
+    host.sysctl(f"net.ipv4.conf.{tun}.promote_secondaries", "0")
+    host.call(converge_interface, tun, three[2:], 1420)
+    assert addresses(host, tun) == {"10.77.0.3/24"}
+    host.call(converge_interface, tun, three[:2], 1420)
+    assert addresses(host, tun) == {"10.77.0.1/24", "10.77.0.2/24"}
+    host.call(converge_interface, tun, [ip_interface("10.78.0.1/24")], 1420)
+    assert addresses(host, tun) == {"10.78.0.1/24"}
+
+
+def test_ipv6_address_is_usable_at_once(host: Host) -> None:
+    # A TUN interface detects no duplicates; an Ethernet one does, unless told otherwise.
+    name = interface_name()
+    host.ip("link", "add", name, "type", "veth", "peer", "name", f"{name}p")
+    host.ip("link", "set", f"{name}p", "up")
+    for scope in ("all", name):
+        host.sysctl(f"net.ipv6.conf.{scope}.accept_dad", "1")
+    host.call(converge_interface, name, ADDRESSES, 1420)
+    info = host.ip_json("-6", "address", "show", name)[0]["addr_info"]
+    assert [(entry["local"], entry.get("tentative")) for entry in info] == [("fd77::1", None)]
+
+
+def test_the_tunnel_has_no_link_local_address(host: Host, tun: str) -> None:
+    # A reader gives a TUN interface its carrier, and with it would come the address.
+    reader = host.popen([sys.executable, "-c", OPEN_TUN, tun])
+    assert reader.stdout is not None
+    assert reader.stdout.readline() == "open\n"
+    host.call(converge_interface, tun, ADDRESSES, 1420)
+    time.sleep(0.2)
+    assert addresses(host, tun) == {"10.77.0.1/24", "fd77::1/64"}
+    host.ip("link", "set", tun, "down")
+    host.ip("link", "set", tun, "addrgenmode", "random")
+    host.ip("link", "set", tun, "up")
+    time.sleep(0.2)
+    assert any(address.startswith("fe80:") for address in addresses(host, tun))
+
+
+OPEN_TUN = """
+import fcntl, struct, sys, time
+tun = open("/dev/net/tun", "r+b", buffering=0)
+fcntl.ioctl(tun, 0x400454CA, struct.pack("16sH22x", sys.argv[1].encode(), 0x1001))
+print("open", flush=True)
+time.sleep(30)
+"""
+
+
+def test_an_interface_that_takes_no_ipv6(host: Host, tun: str) -> None:
+    host.sysctl(f"net.ipv6.conf.{tun}.disable_ipv6", "1")
+    host.call(converge_interface, tun, ADDRESSES, 1420)
+    host.call(converge_routes, tun, [ip_network("10.90.0.0/16"), ip_network("fd90::/64")])
+    assert addresses(host, tun) == {"10.77.0.1/24"}
+    assert routes(host, tun) == {"10.90.0.0/16"}
+    assert host.call(converge_interface, tun, ADDRESSES, 1420) == []
+
+
+def test_routes_lead_to_what_is_behind_peers(host: Host, tun: str) -> None:
+    host.call(converge_interface, tun, ADDRESSES, 1420)
+    own = [ip_network("10.77.0.7/32"), ip_network("fd77::7/128"), ip_network("10.77.0.0/24")]
+    behind = [ip_network("10.90.0.0/16"), ip_network("192.0.2.1/32"), ip_network("fd90::/48")]
+    assert len(host.call(converge_routes, tun, own + behind)) == 3
+    assert routes(host, tun) == {"10.90.0.0/16", "192.0.2.1", "fd90::/48"}
+    assert host.call(converge_routes, tun, own + behind) == []
+    assert host.call(converge_routes, tun, behind[1:]) == ["route 10.90.0.0/16 removed"]
+    assert host.call(converge_routes, tun, []) == [
+        "route 192.0.2.1/32 removed",
+        "route fd90::/48 removed",
+    ]
+    assert routes(host, tun) == set()
+
+
+def test_routes_of_others_stay(host: Host, tun: str) -> None:
+    host.call(converge_interface, tun, ADDRESSES, 1420)
+    host.link("eth7", "192.0.2.1/24")
+    host.ip("route", "add", "10.80.0.0/16", "dev", tun)
+    host.ip("-6", "route", "add", "fd80::/64", "dev", "eth7")
+    wanted = [ip_network("192.0.2.0/24"), ip_network("fd80::/64"), ip_network("10.90.0.0/16")]
+    with pytest.raises(ConflictError, match=r"192\.0\.2\.0/24, fd80::/64 is routed elsewhere"):
+        host.call(converge_routes, tun, wanted)
+    assert routes(host, tun) == {"10.90.0.0/16"}
+    host.call(converge_routes, tun, [])
+    left = {route["dst"]: route["dev"] for route in host.ip_json("route")}
+    assert left["192.0.2.0/24"] == "eth7"
+    assert left["10.80.0.0/16"] == tun
+
+
+def test_no_default_route_into_the_tunnel(host: Host, tun: str) -> None:
+    host.call(converge_interface, tun, ADDRESSES, 1420)
+    for default in ("0.0.0.0/0", "::/0"):
+        with pytest.raises(InputError, match="default route"):
+            host.call(converge_routes, tun, [ip_network("10.90.0.0/16"), ip_network(default)])
+    assert routes(host, tun) == set()
+
+
+def test_an_interface_that_is_gone(host: Host, tun: str) -> None:
+    host.ip("link", "delete", tun)
+    with pytest.raises(NetworkError, match=f"{tun}: the interface does not exist"):
+        host.call(converge_interface, tun, ADDRESSES, 1420)
+    with pytest.raises(NetworkError, match=f"{tun}: the interface does not exist"):
+        host.call(converge_routes, tun, [])
+
+
+def test_an_interface_that_vanishes_meanwhile(host: Host, tun: str) -> None:
+    gone = 0
+    for _ in range(10):
+        killer = host.popen(["ip", "link", "delete", tun])
+        try:
+            for _ in range(20):
+                host.call(converge_interface, tun, ADDRESSES, 1420)
+                host.call(converge_routes, tun, [ip_network("10.90.0.0/16")])
+                host.call(converge_routes, tun, [])
+        except NetworkError as error:
+            assert "\n" not in str(error)
+            gone += 1
+        assert killer.wait(10) == 0
+        host.ip("tuntap", "add", tun, "mode", "tun")
+    assert gone > 0
+
+
+def test_a_mtu_that_the_device_refuses(host: Host, tun: str) -> None:
+    with pytest.raises(NetworkError, match=f"interface {tun}: MTU 70000: Invalid argument"):
+        host.call(converge_interface, tun, ADDRESSES, 70000)
+
+
+def test_no_right(host: Host, tun: str) -> None:
+    program = (
+        "from ipaddress import ip_interface\n"
+        "from wgbind.errors import PrivilegeError\n"
+        "from wgbind.net.interface import converge_interface\n"
+        f"try: converge_interface({tun!r}, [ip_interface('10.77.0.1/24')], 1420)\n"
+        "except PrivilegeError as error: print(error)\n"
+    )
+    drop = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"]
+    output = host.run([*drop, sys.executable, "-c", program]).stdout
+    assert output.endswith("needs CAP_NET_ADMIN; run it as root\n")
+
+
+def test_in_an_event_loop_and_in_many_threads(host: Host, tun: str) -> None:
+    async def converge() -> list[str]:
+        return converge_interface(tun, ADDRESSES, 1420)
+
+    assert host.call(asyncio.run, converge()) != []
+    before = open_files()
+
+    def many() -> list[list[str]]:
+        # Threads begin in the namespace of the one that starts them.
+        with ThreadPoolExecutor(8) as executor:
+            return list(executor.map(lambda _: converge_interface(tun, ADDRESSES, 1420), range(40)))
+
+    assert host.call(many) == [[]] * 40
+    gc.collect()  # a forgotten socket warns now, and warnings are errors
+    assert open_files() == before
