@@ -21,17 +21,17 @@ IPV6 = "net.ipv6.conf.all.forwarding"
 
 SCRIPT = """
 import os, signal, sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from wgbind.errors import WgbindError
 from wgbind.net import sysctl
 from wgbind.net.forwarding import enable_forwarding, restore_forwarding
+from wgbind.net.host import host_view
 try:
     for step in sys.argv[2:]:
         if step == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if step == "become-nobody":
-            import pyroute2
+            host_view()  # imports what nobody may be unable to read
             os.setgroups([])
             os.setresuid(65534, 65534, 65534)
             continue

@@ -56,12 +56,13 @@ def outside_event_loop(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         import asyncio
-        from concurrent.futures import ThreadPoolExecutor
 
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             return function(*args, **kwargs)
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(max_workers=1) as executor:
             return executor.submit(function, *args, **kwargs).result()
 
