@@ -1,1 +1,95 @@
-"""A WireGuard server that you install with pip."""
+"""A WireGuard server that you install with pip.
+
+`Server` is the whole of it: settings, peers, addresses, routes, firewall and the
+data plane. `Device` is the data plane alone. Names are imported when they are
+first used, so that `import wgbind` and `wgbind --version` stay quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wgbind._native import (
+        Device,
+        DeviceStatus,
+        PeerChange,
+        PeerStatus,
+        PresharedKey,
+        PrivateKey,
+        PublicKey,
+        __version__,
+    )
+    from wgbind.api.status import PeerReport, ServerStatus
+    from wgbind.errors import (
+        ConflictError,
+        DeviceError,
+        FirewallError,
+        InputError,
+        KeyFormatError,
+        NetworkError,
+        NotFoundError,
+        PeerError,
+        PrivilegeError,
+        SettingsError,
+        StateError,
+        StoreError,
+        WgbindError,
+    )
+    from wgbind.server.server import Server
+    from wgbind.store.peer import Peer
+
+__all__ = [
+    "ConflictError",
+    "Device",
+    "DeviceError",
+    "DeviceStatus",
+    "FirewallError",
+    "InputError",
+    "KeyFormatError",
+    "NetworkError",
+    "NotFoundError",
+    "Peer",
+    "PeerChange",
+    "PeerError",
+    "PeerReport",
+    "PeerStatus",
+    "PresharedKey",
+    "PrivateKey",
+    "PrivilegeError",
+    "PublicKey",
+    "Server",
+    "ServerStatus",
+    "SettingsError",
+    "StateError",
+    "StoreError",
+    "WgbindError",
+    "__version__",
+]
+
+_HOMES = {
+    "Device": "wgbind._native",
+    "DeviceStatus": "wgbind._native",
+    "Peer": "wgbind.store.peer",
+    "PeerChange": "wgbind._native",
+    "PeerReport": "wgbind.api.status",
+    "PeerStatus": "wgbind._native",
+    "PresharedKey": "wgbind._native",
+    "PrivateKey": "wgbind._native",
+    "PublicKey": "wgbind._native",
+    "Server": "wgbind.server.server",
+    "ServerStatus": "wgbind.api.status",
+    "__version__": "wgbind._native",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on its first use (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module 'wgbind' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES.get(name, "wgbind.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -75,3 +75,14 @@ class NetworkError(WgbindError):
 
 class FirewallError(WgbindError):
     """The nftables ruleset could not be read or applied."""
+
+
+def revive(kind: str, message: str) -> WgbindError:
+    """Make the error again that another process raised.
+
+    `kind` is the name of its class; an unknown one gives a `WgbindError`.
+    """
+    found = globals().get(kind)
+    if isinstance(found, type) and issubclass(found, WgbindError):
+        return found(message)
+    return WgbindError(message)
