@@ -7,7 +7,6 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_int
 from typing import TYPE_CHECKING
 
 from wgbind.errors import ConflictError
-from wgbind.settings.address import Endpoint
 from wgbind.settings.model import ClientSettings, InterfaceSettings, ServerSettings
 
 if TYPE_CHECKING:
@@ -26,10 +25,11 @@ _PUBLIC_DNS = (IPv4Address("1.1.1.1"), IPv6Address("2606:4700:4700::1111"))
 
 
 def fresh_settings(host: HostView) -> ServerSettings:
-    """Choose what no one said: a free /24 and a free unique local /64 at random, DNS, endpoint.
+    """Choose what no one said: a free /24 and a free unique local /64 at random, and DNS.
 
-    Free is what overlaps no route, address or name server of the host. The endpoint is a guess:
-    the host's own address towards the internet. Raises `ConflictError` if no /24 is free.
+    Free is what overlaps no route, address or name server of the host. The endpoint stays out:
+    what is guessed from the host's address must not outlive that address. Raises `ConflictError`
+    if no /24 is free.
     """
     hosts = (*host.addresses, *host.resolvers)
     taken = [*host.networks, *(ip_network(address) for address in hosts)]
@@ -42,10 +42,7 @@ def fresh_settings(host: HostView) -> ServerSettings:
         interface=InterfaceSettings(
             addresses=(_first_host(_free(_private(), taken)), _first_host(_free(_local(), taken)))
         ),
-        client=ClientSettings(
-            endpoint=Endpoint(str(host.addresses[0])) if host.addresses else None,
-            dns=resolvers or _PUBLIC_DNS,
-        ),
+        client=ClientSettings(dns=resolvers or _PUBLIC_DNS),
     )
 
 

@@ -8,6 +8,8 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from wgbind.errors import PrivilegeError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -36,6 +38,17 @@ def atomic_write(path: Path, data: bytes, mode: int, *, replace: bool = True) ->
         with suppress(FileNotFoundError):
             temporary.unlink()
     _sync_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder that its owner alone may enter; one that is there stays as it is.
+
+    Raises `PrivilegeError`, `OSError`.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except PermissionError:
+        raise PrivilegeError(f"{path}: you may not make this folder; run as root") from None
 
 
 def exposure(status: os.stat_result) -> str | None:

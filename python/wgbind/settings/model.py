@@ -184,7 +184,8 @@ class ClientSettings(_Section):
     endpoint: Annotated[Endpoint, _text(Endpoint.parse, Endpoint), PlainSerializer(str)] | None = (
         Field(
             default=None,
-            description="Where clients reach this server: host, host:port or [IPv6]:port.",
+            description="Where clients reach this server: host, host:port or [IPv6]:port; "
+            "if not set, it is guessed: the address that this host has on its default route.",
             examples=["vpn.example.org"],
         )
     )
