@@ -1,0 +1,95 @@
+"""What a server is and does at one moment: the answer of `Server.status` and of the API."""
+
+from datetime import datetime
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+)
+
+from wgbind._native import PublicKey
+
+
+def _parse_public_key(value: Any) -> PublicKey:  # noqa: ANN401 (what came over the wire)
+    return value if isinstance(value, PublicKey) else PublicKey(value)
+
+
+WirePublicKey = Annotated[
+    PublicKey,
+    PlainValidator(_parse_public_key),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "description": "base64"}),
+]
+
+
+class _Report(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class PeerReport(_Report):
+    """One peer, as configured and as the device knows it.
+
+    Attributes:
+        name: None for a peer that the store does not know: somebody added it with `wg set`.
+        endpoint: "address:port" of its last authenticated message, or as configured.
+        last_handshake: UTC; None before the first one.
+        rx_bytes: Bytes of UDP payload received from it and authenticated; None if the server
+            is stopped or the device does not have the peer.
+        tx_bytes: Bytes of UDP payload sent to it; None likewise.
+        persistent_keepalive: Seconds; 0 is off.
+    """
+
+    name: str | None
+    public_key: WirePublicKey
+    has_preshared_key: bool
+    allowed_ips: tuple[str, ...]
+    persistent_keepalive: int
+    endpoint: str | None
+    last_handshake: datetime | None = None
+    rx_bytes: int | None = None
+    tx_bytes: int | None = None
+
+
+class ServerStatus(_Report):
+    """One server, as configured and, if it runs, as it is.
+
+    Attributes:
+        name: The interface's name.
+        pid: Process that runs it; None if stopped.
+        started_at: UTC; None if stopped.
+        listen_port: UDP port; 0 if the system chooses one at the next start.
+        endpoint: What client configurations say, "host:port"; None if it cannot be guessed.
+        endpoint_remark: What to know about it: that it was guessed, that it is private.
+        gateway: Whether peers reach other networks, with NAT.
+        egress: Interfaces through which they do; empty means any.
+        peer_to_peer: Whether peers reach each other.
+        host: Whether peers reach services of this host.
+        drops: Packets and datagrams that the device dropped since its start, by reason.
+        refused: Packets that the firewall dropped since its last change, by where they wanted
+            to go.
+        problems: What the host refused so far; it is tried again.
+    """
+
+    name: str
+    state: Literal["running", "stopped"]
+    pid: int | None = None
+    started_at: datetime | None = None
+    public_key: WirePublicKey
+    addresses: tuple[IPv4Interface | IPv6Interface, ...]
+    listen_port: int
+    mtu: int
+    endpoint: str | None
+    endpoint_remark: str | None = None
+    gateway: bool
+    egress: tuple[str, ...]
+    peer_to_peer: bool
+    host: bool
+    peers: tuple[PeerReport, ...]
+    drops: dict[str, int] = {}
+    refused: dict[str, int] = {}
+    problems: tuple[str, ...] = ()
