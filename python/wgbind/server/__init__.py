@@ -1,0 +1,1 @@
+"""A server's life: what should be, made so, and kept so."""

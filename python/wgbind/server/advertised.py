@@ -1,0 +1,50 @@
+"""Where clients find a server, and through which interfaces it sends their traffic on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wgbind.settings.address import Endpoint
+
+if TYPE_CHECKING:
+    from wgbind.net.host import HostView
+    from wgbind.settings.model import ServerSettings
+
+
+@dataclass(frozen=True)
+class Advertised:
+    """An endpoint for client configurations; None if there is nothing to guess from.
+
+    `remark` says what to know about it, None if nothing.
+    """
+
+    endpoint: Endpoint | None
+    remark: str | None = None
+
+
+def advertise(settings: ServerSettings, listen_port: int, host: HostView) -> Advertised:
+    """Take the endpoint from the settings; else guess it from the host's way to the internet."""
+    if settings.client.endpoint is not None:
+        return Advertised(settings.client.endpoint.with_port(listen_port))
+    if listen_port == 0:
+        return Advertised(None, "unknown until the server runs, for interface.listen_port is 0")
+    public = [address for address in host.addresses if address.is_global]
+    address = next(iter(public or host.addresses), None)
+    if address is None:
+        return Advertised(None, "unknown, for this host has no default route; set client.endpoint")
+    endpoint = Endpoint(str(address), listen_port)
+    if address.is_global:
+        return Advertised(endpoint, "guessed from the default route; client.endpoint sets another")
+    return Advertised(
+        endpoint, "guessed, and private: for clients from outside set client.endpoint"
+    )
+
+
+def egress(settings: ServerSettings, host: HostView) -> tuple[str, ...] | None:
+    """Name the interfaces through which peers reach other networks; None means any."""
+    if settings.gateway.egress == "any":
+        return None
+    if settings.gateway.egress == "auto":
+        return host.egress or None
+    return settings.gateway.egress

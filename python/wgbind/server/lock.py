@@ -1,0 +1,97 @@
+"""One process per server: a lock on a file that the kernel releases when the process dies."""
+
+import fcntl
+import os
+from pathlib import Path
+from time import monotonic, sleep
+
+from wgbind.errors import PrivilegeError, StateError
+
+# Who asks for the holder takes the lock for an instant; who wants it waits that out.
+_PATIENCE_SECONDS = 0.5
+
+
+class Lock:
+    """The lock on one server, from `acquire` to `release`."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+
+    @classmethod
+    def acquire(cls, path: Path) -> "Lock":
+        """Take the lock at `path` and write this process's number into it.
+
+        Raises:
+            StateError: another process holds it.
+            PrivilegeError: the file may not be opened.
+        """
+        deadline = monotonic() + _PATIENCE_SECONDS
+        while True:
+            descriptor = _open(path, os.O_RDWR | os.O_CREAT)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                if monotonic() > deadline:
+                    raise StateError(
+                        f"{path.stem} runs already (pid {holder(path)});"
+                        f" `wgbind server stop {path.stem}` stops it"
+                    ) from None
+                sleep(0.02)
+                continue
+            if not _is_at(descriptor, path):
+                os.close(descriptor)
+                continue
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+            return cls(path, descriptor)
+
+    def release(self) -> None:
+        """Remove the file and let the lock go."""
+        self._path.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+
+def holder(path: Path) -> int | None:
+    """Return the number of the process that holds the lock at `path`, None if none does.
+
+    Raises `PrivilegeError` if the file may not be opened.
+    """
+    try:
+        descriptor = _open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_pid(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _open(path: Path, flags: int) -> int:
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+    except PermissionError:
+        raise PrivilegeError(f"{path}: not allowed; run it as root, such as with sudo") from None
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the locked file is still the one that others find: its holder removed it."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _read_pid(descriptor: int) -> int:
+    # The holder writes its number just after it has the lock.
+    deadline = monotonic() + _PATIENCE_SECONDS
+    while monotonic() < deadline:
+        text = os.pread(descriptor, 32, 0)
+        if text.endswith(b"\n"):
+            return int(text)
+        sleep(0.005)
+    raise StateError("the lock has a holder that does not say who it is")

@@ -1,0 +1,209 @@
+"""A server in this process: device, host state, control socket, and the watch over them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import ExitStack
+from datetime import datetime, timezone
+from threading import Event, RLock, Thread
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from wgbind._native import Device
+from wgbind.api.app import make_app
+from wgbind.api.listener import Listener
+from wgbind.errors import StateError, StoreError, WgbindError
+from wgbind.server.configuration import Configuration
+from wgbind.server.lock import Lock
+from wgbind.server.privilege import require_net_admin
+from wgbind.server.reconciler import Desired, Reconciler
+from wgbind.server.report import Running, report
+from wgbind.settings.files import make_folder
+from wgbind.store.store import Store
+
+if TYPE_CHECKING:
+    from wgbind.api.status import ServerStatus
+    from wgbind.settings.paths import Paths
+
+_log = logging.getLogger(__name__)
+
+# How soon a change of the store is noticed.
+_POLL_SECONDS = 0.2
+# How soon a change that others made to the host is noticed: an interface for the default route
+# that came or went, a ruleset that was flushed.
+_RECHECK_SECONDS = 15.0
+_RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
+
+
+class Node:
+    """A running server, from `start` to `stop`; its methods may be called from any thread.
+
+    Args:
+        paths: The server's files.
+    """
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._undo = ExitStack()
+        self._converging = RLock()
+        self._stopping = False
+        self._ended = Event()
+        self._end: str | None = None
+        self._problems: tuple[str, ...] = ()
+        self._failures = 0
+        self._version: int | None = None
+        self._next_check = 0.0
+
+    def start(self) -> None:
+        """Bring the server up; return when it works. A failure leaves nothing behind.
+
+        Raises `StateError` if it runs already, and any other `WgbindError`.
+        """
+        name = self._paths.name
+        require_net_admin(f"starting {name}")
+        with ExitStack() as undo, ExitStack() as undo_failure:
+            make_folder(self._paths.run_dir)
+            undo.callback(Lock.acquire(self._paths.lock).release)
+            # One that is there is of a dead server.
+            undo.callback(self._paths.control_socket.unlink, missing_ok=True)
+            fresh = not self._paths.settings.exists()
+            if fresh:
+                self._configuration = Configuration.create(self._paths)
+                undo_failure.callback(self._paths.settings.unlink)
+                undo_failure.callback(self._paths.private_key.unlink)
+            else:
+                self._configuration = Configuration.load(self._paths)
+                self._store = undo.enter_context(self._open_store())
+
+            settings, private_key = self._configuration.settings, self._configuration.private_key
+            self._device = Device(name, mtu=settings.interface.mtu)
+            self._reconciler = Reconciler(self._device, self._paths)
+            watcher = Thread(target=self._watch, name="wgbind-watch", daemon=True)
+            # In reverse: the device closes while the firewall still stands.
+            undo.callback(self._reconciler.release)
+            undo.callback(_join, watcher)
+            undo.callback(self._device.close)
+            self._reconciler.configure(settings, private_key)
+            if fresh:
+                # The store is made last: a start that is refused leaves no trace.
+                self._store = undo.enter_context(self._open_store())
+            self._version = self._store.version()
+            self._note(tuple(self._reconciler.apply(self._desired())))
+
+            listener = Listener(make_app(self), self._paths.control_socket)
+            undo.callback(listener.close)
+            listener.start()
+            watcher.start()
+            self._started_at = datetime.now(timezone.utc)
+            undo_failure.pop_all()
+            self._undo = undo.pop_all()
+        _log.info("%s is up", name)
+
+    def stop(self) -> None:
+        """Take the server down and give back what it changed on the host."""
+        self._stopping = True
+        self._undo.close()
+        _log.info("%s is down", self._paths.name)
+
+    def wait(self, timeout: float | None = None) -> str | None:
+        """Wait until the server ends by itself; return why, or None after `timeout` seconds."""
+        self._ended.wait(timeout)
+        return self._end
+
+    def status(self) -> ServerStatus:
+        """Read the state of the server and its peers."""
+        return report(
+            self._paths.name,
+            self._configuration,
+            self._store.peers(self._paths.name),
+            Running(
+                os.getpid(),
+                self._started_at,
+                self._device.status(),
+                self._reconciler.refused(),
+                self._problems,
+            ),
+        )
+
+    def converge(self) -> tuple[str, ...]:
+        """Bring device and host to what the store says now; return what could not be done.
+
+        What failed is tried again, later and later.
+        """
+        with self._converging:
+            try:
+                # Before the peers: what is committed in between is seen the next time.
+                self._version = self._store.version()
+                problems = tuple(self._reconciler.apply(self._desired()))
+            except WgbindError as error:
+                problems = (str(error),)
+            self._note(problems)
+            return problems
+
+    def reload(self) -> tuple[str, ...]:
+        """Read settings and key again, then converge; return what could not be done.
+
+        Raises `SettingsError` and the like for what is wrong in the files; nothing changed then.
+        """
+        with self._converging:
+            configuration = Configuration.load(self._paths)
+            if configuration.settings.store != self._configuration.settings.store:
+                raise StateError(
+                    f"{self._paths.settings}: store.url changed; stop and start the server"
+                )
+            self._configuration = configuration
+            return self.converge()
+
+    def _open_store(self) -> Store:
+        return Store.open(self._paths, self._configuration.settings)
+
+    def _desired(self) -> Desired:
+        return Desired(
+            self._configuration.settings,
+            self._configuration.private_key,
+            self._store.peers(self._paths.name),
+        )
+
+    def _note(self, problems: tuple[str, ...]) -> None:
+        """Log problems that are new, and set the time of the next check."""
+        for problem in problems:
+            if problem not in self._problems:
+                _log.warning("%s", problem)
+        if self._problems and not problems:
+            _log.info("all is applied again")
+        self._problems = problems
+        if problems:
+            delay = _RETRY_SECONDS[min(self._failures, len(_RETRY_SECONDS) - 1)]
+            self._failures += 1
+        else:
+            delay = _RECHECK_SECONDS
+            self._failures = 0
+        self._next_check = monotonic() + delay
+
+    def _watch(self) -> None:
+        try:
+            while (reason := self._device.wait(_POLL_SECONDS)) is None:
+                if self._is_due():
+                    self.converge()
+        except Exception as error:  # noqa: BLE001  whatever ends this thread ends the server
+            _log.exception("the watch failed")
+            reason = str(error)
+        if not self._stopping:
+            _log.error("the device ended: %s", reason)
+            self._end = reason
+        self._ended.set()
+
+    def _is_due(self) -> bool:
+        if monotonic() >= self._next_check:
+            return True
+        try:
+            return self._store.version() != self._version
+        except StoreError:
+            # Converging meets it too, and reports it.
+            return not self._problems
+
+
+def _join(thread: Thread) -> None:
+    if thread.ident is not None:
+        thread.join()

@@ -1,0 +1,160 @@
+"""The peers of one server, as its owner handles them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from wgbind.errors import ConflictError, WgbindError
+from wgbind.keys import PresharedKey, PrivateKey
+from wgbind.settings.wg_quick import ClientConfiguration
+from wgbind.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from typing_extensions import Unpack
+
+    from wgbind.keys import PublicKey
+    from wgbind.server.configuration import Configuration
+    from wgbind.server.server import Server
+    from wgbind.settings.address import Address, Network
+    from wgbind.store.peer import Peer, PeerChanges
+
+_log = logging.getLogger(__name__)
+
+
+class Peers:
+    """The peers of a server, whether it runs or not.
+
+    A change is in the store when the call returns, and a running server works by it. If the
+    server could not apply it, that is logged, shown in its status, and tried again. Every method
+    raises `StoreError` for a store that cannot be used and `NotFoundError` for a server without
+    settings.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def add(
+        self,
+        name: str,
+        *,
+        public_key: PublicKey | None = None,
+        preshared_key: PresharedKey | bool = True,
+        addresses: Sequence[Address] | None = None,
+        routed_networks: Sequence[Network] = (),
+        endpoint: tuple[str, int] | None = None,
+        persistent_keepalive: int = 0,
+    ) -> Peer:
+        """Add a peer.
+
+        Args:
+            name: Its name among the peers of this server.
+            public_key: Its key; None makes a key pair for it.
+            preshared_key: True makes one, False is none.
+            addresses: Its addresses in the tunnel; None takes the next free ones.
+            routed_networks: Networks behind it that are reached through it.
+            endpoint: Name or address and UDP port where it listens, if it does.
+            persistent_keepalive: Seconds between packets that this server sends it; 0 is off.
+
+        Returns:
+            The peer. A private key made for it is in this object, and nowhere else unless the
+            settings say `client.store_private_keys`.
+
+        Raises:
+            PeerError: what was given is wrong.
+            ConflictError: name, key, address or network is taken, or no address is left.
+        """
+        configuration = self._server.configuration()
+        settings = configuration.settings
+        private_key = None
+        if public_key is None:
+            private_key = PrivateKey.generate()
+            public_key = private_key.public_key()
+        else:
+            _refuse_own(public_key, configuration)
+        if isinstance(preshared_key, bool):
+            preshared = PresharedKey.generate() if preshared_key else None
+        else:
+            preshared = preshared_key
+        with Store.open(self._server.paths, settings) as store:
+            peer = store.add_peer(
+                self._server.name,
+                name,
+                pools=settings.interface.addresses,
+                public_key=public_key,
+                preshared_key=preshared,
+                addresses=addresses,
+                routed_networks=routed_networks,
+                endpoint=endpoint,
+                persistent_keepalive=persistent_keepalive,
+                private_key=private_key if settings.client.store_private_keys else None,
+            )
+        self._converge()
+        return replace(peer, private_key=private_key)
+
+    def get(self, which: str | PublicKey) -> Peer:
+        """Return the peer with this name or public key; raise `NotFoundError`."""
+        with Store.open(self._server.paths, self._server.configuration().settings) as store:
+            return store.peer(self._server.name, which)
+
+    def list(self) -> list[Peer]:
+        """Return all peers, by name."""
+        with Store.open(self._server.paths, self._server.configuration().settings) as store:
+            return store.peers(self._server.name)
+
+    def update(self, which: str | PublicKey, **changes: Unpack[PeerChanges]) -> Peer:
+        """Change what is named of a peer, all or nothing; its session goes on where it can.
+
+        The fields are those of `Peer`. Raises as `add` does.
+        """
+        configuration = self._server.configuration()
+        settings = configuration.settings
+        if "public_key" in changes:
+            _refuse_own(changes["public_key"], configuration)
+        with Store.open(self._server.paths, settings) as store:
+            peer = store.update_peer(
+                self._server.name, which, pools=settings.interface.addresses, **changes
+            )
+        self._converge()
+        return peer
+
+    def remove(self, which: str | PublicKey) -> Peer:
+        """Remove a peer and return what it was; raise `NotFoundError`."""
+        with Store.open(self._server.paths, self._server.configuration().settings) as store:
+            peer = store.remove_peer(self._server.name, which)
+        self._converge()
+        return peer
+
+    def client_configuration(self, peer: Peer) -> ClientConfiguration:
+        """Write down what the peer's own end has to know; it holds its secrets."""
+        configuration = self._server.configuration()
+        settings = configuration.settings
+        return ClientConfiguration(
+            private_key=peer.private_key,
+            addresses=peer.addresses,
+            dns=settings.client.dns,
+            mtu=settings.client.mtu,
+            public_key=configuration.private_key.public_key(),
+            preshared_key=peer.preshared_key,
+            endpoint=self._server.advertised().endpoint,
+            allowed_ips=settings.client.allowed_ips,
+            persistent_keepalive=settings.client.persistent_keepalive,
+        )
+
+    def _converge(self) -> None:
+        """Let a running server apply the change; it is in the store in any case."""
+        try:
+            problems = self._server.converge()
+        except WgbindError as error:
+            problems = (str(error),)
+        for problem in problems:
+            _log.warning("stored, but not applied yet: %s", problem)
+
+
+def _refuse_own(public_key: PublicKey, configuration: Configuration) -> None:
+    """Refuse the server's own key: the device would pass over such a peer without a word."""
+    if public_key == configuration.private_key.public_key():
+        raise ConflictError(f"public key {public_key} is the server's own; give the peer another")

@@ -1,0 +1,192 @@
+"""From what should be (settings and store) to what is, by the smallest change."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypedDict
+
+from wgbind._native import PeerChange
+from wgbind.errors import WgbindError
+from wgbind.firewall import apply as firewall
+from wgbind.firewall.ruleset import Ruleset
+from wgbind.net.forwarding import enable_forwarding, restore_forwarding
+from wgbind.net.host import host_view
+from wgbind.net.interface import converge_interface, converge_routes
+from wgbind.server.advertised import egress
+from wgbind.server.peer_edit import peer_edits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wgbind._native import Device
+    from wgbind.keys import PrivateKey, PublicKey
+    from wgbind.server.peer_edit import PeerEdit
+    from wgbind.settings.address import Network
+    from wgbind.settings.model import ServerSettings
+    from wgbind.settings.paths import Paths
+    from wgbind.store.peer import Peer
+
+_log = logging.getLogger(__name__)
+
+
+class _DeviceEdit(TypedDict, total=False):
+    private_key: PrivateKey
+    listen_port: int
+    fwmark: int
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What should be."""
+
+    settings: ServerSettings
+    private_key: PrivateKey
+    peers: Sequence[Peer]
+
+
+class Reconciler:
+    """Applies what should be to one device and its host, step by step.
+
+    The firewall stands before forwarding is switched on, and the link goes up after both: at no
+    moment is a packet forwarded that the rules would drop.
+
+    Args:
+        device: A device that this process owns.
+        paths: Files of its server.
+    """
+
+    def __init__(self, device: Device, paths: Paths) -> None:
+        self._device = device
+        self._paths = paths
+        self._peers: dict[PublicKey, Peer] = {}
+        self._touched_host = False
+
+    def apply(self, desired: Desired) -> list[str]:
+        """Apply what differs.
+
+        Returns what is left undone without harm to the rest: an endpoint's name that does not
+        resolve, a network behind a peer that is routed elsewhere. Raises the `WgbindError` of the
+        first step that failed; the later ones, which build on it, are not tried.
+        """
+        self.configure(desired.settings, desired.private_key)
+        problems = self._apply_peers(desired.peers)
+        self._touched_host = True
+        self._apply_firewall(desired)
+        self._apply_forwarding(desired)
+        self._apply_interface(desired)
+        return problems + self._apply_routes(desired)
+
+    def configure(self, settings: ServerSettings, private_key: PrivateKey) -> None:
+        """Give the device its private key, port and mark. Raises `ConflictError` for the port."""
+        found = self._device.status()
+        interface = settings.interface
+        changes = _DeviceEdit()
+        if found.public_key != private_key.public_key():
+            changes["private_key"] = private_key
+        if interface.listen_port not in {0, found.listen_port}:
+            changes["listen_port"] = interface.listen_port
+        if interface.fwmark != found.fwmark:
+            changes["fwmark"] = interface.fwmark
+        if changes:
+            self._device.set(**changes)
+            _log_changes("device", [f"{name.replace('_', ' ')} set" for name in changes])
+
+    def refused(self) -> dict[str, int]:
+        """Return how many packets the firewall dropped, by where they wanted to go."""
+        counters = firewall.current(self._paths.name) or {}
+        return {name: counter.packets for name, counter in counters.items()}
+
+    def release(self) -> None:
+        """Take back what was changed on the host; the device is closed before."""
+        if self._touched_host:
+            release_host(self._paths)
+
+    def _apply_peers(self, peers: Sequence[Peer]) -> list[str]:
+        edits = peer_edits(peers, self._peers, self._device.status().peers)
+        unresolved = {edit["public_key"] for edit in edits if not _resolve(edit)}
+        if edits:
+            self._device.set(peers=[PeerChange(**edit) for edit in edits])
+            removed = sum("remove" in edit for edit in edits)
+            _log.info("device: peers: %d removed, %d set", removed, len(edits) - removed)
+        self._peers = {
+            # Without its endpoint, it is tried again next time.
+            peer.public_key: replace(peer, endpoint=None) if peer.public_key in unresolved else peer
+            for peer in peers
+        }
+        return [
+            f"peer {peer.name}: endpoint {peer.endpoint[0]!r} cannot be resolved"
+            for peer in peers
+            if peer.endpoint is not None and peer.public_key in unresolved
+        ]
+
+    def _apply_firewall(self, desired: Desired) -> None:
+        interface, gateway = desired.settings.interface, desired.settings.gateway
+        ruleset = Ruleset(
+            self._paths.name,
+            addresses=interface.addresses,
+            routed_networks=_routed_networks(desired),
+            gateway=gateway.enabled,
+            egress=egress(desired.settings, host_view()),
+            peer_to_peer=gateway.peer_to_peer,
+            host=gateway.host,
+        )
+        if firewall.apply(ruleset):
+            _log.info("firewall: rules applied")
+
+    def _apply_forwarding(self, desired: Desired) -> None:
+        gateway = desired.settings.gateway
+        if gateway.enabled or gateway.peer_to_peer:
+            changes = enable_forwarding(self._paths.record)
+        else:
+            changes = restore_forwarding(self._paths.record)
+        _log_changes("forwarding", changes)
+
+    def _apply_interface(self, desired: Desired) -> None:
+        name, interface = self._paths.name, desired.settings.interface
+        _log_changes("interface", converge_interface(name, interface.addresses, interface.mtu))
+
+    def _apply_routes(self, desired: Desired) -> list[str]:
+        try:
+            changes = converge_routes(self._paths.name, _routed_networks(desired))
+        except WgbindError as error:
+            return [str(error)]
+        _log_changes("routes", changes)
+        return []
+
+
+def release_host(paths: Paths) -> bool:
+    """Take back what a server changed on the host, and return whether there was anything.
+
+    Its interface must be gone. Raises `NetworkError`, `FirewallError`, `PrivilegeError`.
+    """
+    recorded = paths.record.exists()
+    try:
+        restore_forwarding(paths.record)
+    finally:
+        removed = firewall.remove(paths.name)
+    return recorded or removed
+
+
+def _routed_networks(desired: Desired) -> tuple[Network, ...]:
+    return tuple(network for peer in desired.peers for network in peer.routed_networks)
+
+
+def _resolve(edit: PeerEdit) -> bool:
+    """Turn a host name in the edit's endpoint into an address; drop it and say no if it fails."""
+    if "endpoint" not in edit:
+        return True
+    host, port = edit["endpoint"]
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    except OSError:
+        del edit["endpoint"]
+        return False
+    edit["endpoint"] = (str(found[0][4][0]), port)
+    return True
+
+
+def _log_changes(what: str, changes: Sequence[str]) -> None:
+    for change in changes:
+        _log.info("%s: %s", what, change)

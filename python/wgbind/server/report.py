@@ -1,0 +1,113 @@
+"""The status of a server, put together from its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from wgbind.api.status import PeerReport, ServerStatus
+from wgbind.net.host import host_view
+from wgbind.server.advertised import advertise, egress
+from wgbind.settings.address import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from wgbind._native import DeviceStatus, PeerStatus
+    from wgbind.server.configuration import Configuration
+    from wgbind.store.peer import Peer
+
+
+@dataclass(frozen=True)
+class Running:
+    """What only a running server has."""
+
+    pid: int
+    started_at: datetime
+    device: DeviceStatus
+    refused: dict[str, int]
+    problems: Sequence[str]
+
+
+def report(
+    name: str, configuration: Configuration, peers: Sequence[Peer], running: Running | None
+) -> ServerStatus:
+    """Describe the server `name`; `running` is None if it is stopped.
+
+    Its peers are those of the store, by name, and after them those that only the device has.
+    """
+    settings = configuration.settings
+    host = host_view()
+    listen_port = settings.interface.listen_port
+    if running is not None:
+        listen_port = running.device.listen_port
+    advertised = advertise(settings, listen_port, host)
+    found = [] if running is None else running.device.peers
+    status = ServerStatus(
+        name=name,
+        state="stopped",
+        public_key=configuration.private_key.public_key(),
+        addresses=settings.interface.addresses,
+        listen_port=listen_port,
+        mtu=settings.interface.mtu,
+        endpoint=None if advertised.endpoint is None else str(advertised.endpoint),
+        endpoint_remark=advertised.remark,
+        gateway=settings.gateway.enabled,
+        egress=egress(settings, host) or (),
+        peer_to_peer=settings.gateway.peer_to_peer,
+        host=settings.gateway.host,
+        peers=tuple(_peer_reports(peers, found)),
+    )
+    if running is None:
+        return status
+    return status.model_copy(
+        update={
+            "state": "running",
+            "pid": running.pid,
+            "started_at": running.started_at,
+            "public_key": running.device.public_key or status.public_key,
+            "mtu": running.device.mtu,
+            "drops": running.device.drops,
+            "refused": running.refused,
+            "problems": tuple(running.problems),
+        }
+    )
+
+
+def _peer_reports(stored: Sequence[Peer], found: Sequence[PeerStatus]) -> Iterable[PeerReport]:
+    rest = {peer.public_key: peer for peer in found}
+    for peer in stored:
+        status = rest.pop(peer.public_key, None)
+        yield stored_peer_report(peer) if status is None else _found(peer.name, status)
+    for status in rest.values():
+        yield _found(None, status)
+
+
+def stored_peer_report(peer: Peer) -> PeerReport:
+    """Describe a peer that no device has, as it is configured."""
+    return PeerReport(
+        name=peer.name,
+        public_key=peer.public_key,
+        has_preshared_key=peer.preshared_key is not None,
+        allowed_ips=tuple(str(network) for network in peer.allowed_ips),
+        persistent_keepalive=peer.persistent_keepalive,
+        endpoint=None if peer.endpoint is None else str(Endpoint(*peer.endpoint)),
+    )
+
+
+def _found(name: str | None, status: PeerStatus) -> PeerReport:
+    handshake = None
+    if status.last_handshake is not None:
+        handshake = datetime.fromtimestamp(status.last_handshake, timezone.utc)
+    return PeerReport(
+        name=name,
+        public_key=status.public_key,
+        has_preshared_key=status.has_preshared_key,
+        allowed_ips=tuple(status.allowed_ips),
+        persistent_keepalive=status.persistent_keepalive,
+        endpoint=None if status.endpoint is None else str(Endpoint(*status.endpoint)),
+        last_handshake=handshake,
+        rx_bytes=status.rx_bytes,
+        tx_bytes=status.tx_bytes,
+    )

@@ -1,0 +1,248 @@
+"""A WireGuard server: settings, peers, and its life."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, TypeVar
+
+from wgbind.api.client import Client, UnreachableError
+from wgbind.errors import StateError, revive
+from wgbind.net.host import host_view
+from wgbind.server import lock
+from wgbind.server.advertised import advertise
+from wgbind.server.configuration import Configuration
+from wgbind.server.peers import Peers
+from wgbind.server.privilege import require_net_admin
+from wgbind.server.report import report
+from wgbind.settings.files import make_folder
+from wgbind.settings.paths import Paths
+from wgbind.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from wgbind.api.status import PeerReport, ServerStatus
+    from wgbind.keys import PublicKey
+    from wgbind.server.advertised import Advertised
+    from wgbind.server.node import Node
+
+# A start takes a second, a stop less.
+_PATIENCE_SECONDS = 15
+
+_Answer = TypeVar("_Answer")
+
+
+class Server:
+    """The server on one interface, wherever it runs.
+
+    `start` runs it in this process, `spawn` in a process of its own. The other methods work on
+    it in either case; `peers`, `status` and `configuration` also while it is stopped. As a
+    context manager it runs in this process until the end of the block.
+
+    Args:
+        name: The interface's name, 1 to 15 of the characters a-z A-Z 0-9 _ = + . -; `InputError`.
+        paths: Its files; None takes the folders from the environment.
+    """
+
+    def __init__(self, name: str = "wg0", *, paths: Paths | None = None) -> None:
+        self.paths = Paths.of(name) if paths is None else paths
+        self.name = self.paths.name
+        self.peers = Peers(self)
+        self._node: Node | None = None
+
+    def init(self) -> Configuration:
+        """Write new settings that collide with nothing on this host, and a new private key.
+
+        Raises `ConflictError` if there are settings or a key already; they stay as they are.
+        """
+        return Configuration.create(self.paths)
+
+    def configuration(self) -> Configuration:
+        """Read the settings and the private key.
+
+        Raises `NotFoundError` if there are none, `SettingsError` for a mistake in them,
+        `PrivilegeError` if this process may not read them.
+        """
+        return Configuration.load(self.paths)
+
+    def start(self) -> None:
+        """Run the server in this process; return when it works.
+
+        Without settings it makes them. A failure leaves nothing behind.
+
+        Raises:
+            StateError: it runs already.
+            PrivilegeError: this process lacks CAP_NET_ADMIN.
+            ConflictError: interface or port is taken.
+            WgbindError: settings, store or host are not as they must be.
+        """
+        from wgbind.server.node import Node
+
+        node = Node(self.paths)
+        node.start()
+        self._node = node
+
+    def spawn(self) -> int:
+        """Run the server in a new process that outlives this one; return its pid when it works.
+
+        Raises as `start` does.
+        """
+        require_net_admin(f"starting {self.name}")
+        folders = {
+            "WGBIND_CONFIG_DIR": str(self.paths.config_dir),
+            "WGBIND_STATE_DIR": str(self.paths.state_dir),
+            "WGBIND_RUN_DIR": str(self.paths.run_dir),
+        }
+        ended = subprocess.run(
+            [sys.executable, "-m", "wgbind.server.daemon", self.name],
+            check=False,
+            cwd="/",  # `-m` imports from the working folder first, and it may be anybody's
+            env=os.environ | folders,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if ended.returncode != 0:
+            kind, _, message = ended.stdout.rstrip("\n").partition("\n")
+            if not message:
+                message = f"it ended before it was ready; see {self.paths.log}"
+            raise revive(kind, message)
+        pid = self.pid()
+        if pid is None:
+            raise StateError(f"{self.name} ended right after it was ready; see {self.paths.log}")
+        return pid
+
+    def stop(self) -> None:
+        """Stop the server, wherever it runs; return when it is gone.
+
+        If it was killed, take back what it left on the host. Raises `StateError` if it does not
+        run and nothing is left of it.
+        """
+        if self._node is not None:
+            node, self._node = self._node, None
+            node.stop()
+            return
+        pid = self.pid()
+        if pid is None:
+            if not self._release_host():
+                raise self._stopped()
+            return
+        descriptor = os.pidfd_open(pid)
+        try:
+            # Still the holder: so the descriptor is of no later process with the same number.
+            if self.pid() == pid:
+                signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+                select.select([descriptor], [], [])
+        finally:
+            os.close(descriptor)
+
+    def reload(self) -> tuple[str, ...]:
+        """Let the running server read its settings again; return what could not be applied.
+
+        Raises `StateError` if it does not run, `SettingsError` for a mistake in the settings; it
+        goes on with the old ones then.
+        """
+        if self._node is not None:
+            return self._node.reload()
+        problems = self._call(Client.reload)
+        if problems is None:
+            raise self._stopped()
+        return problems
+
+    def status(self) -> ServerStatus:
+        """Describe the server and its peers, running or stopped.
+
+        Raises `NotFoundError` if it has no settings.
+        """
+        if self._node is not None:
+            return self._node.status()
+        status = self._call(Client.status)
+        if status is not None:
+            return status
+        configuration = self.configuration()
+        with Store.open(self.paths, configuration.settings) as store:
+            return report(self.name, configuration, store.peers(self.name), None)
+
+    def peer_report(self, which: str | PublicKey) -> PeerReport:
+        """Describe one peer, by name or public key; raise `NotFoundError`."""
+        key = self.peers.get(which).public_key
+        return next(peer for peer in self.status().peers if peer.public_key == key)
+
+    def converge(self) -> tuple[str, ...]:
+        """Let the server, if it runs, apply what the store says now.
+
+        It does so by itself within a second. Returns what could not be applied.
+        """
+        if self._node is not None:
+            return self._node.converge()
+        return self._call(Client.converge) or ()
+
+    def wait(self, timeout: float | None = None) -> str | None:
+        """Wait until the server of this process ends by itself.
+
+        Returns why it ended, or None after `timeout` seconds. Raises `StateError` if this
+        process does not run it.
+        """
+        if self._node is None:
+            raise StateError(f"{self.name} does not run in this process")
+        return self._node.wait(timeout)
+
+    def pid(self) -> int | None:
+        """Return the number of the process that runs the server, None if it is stopped."""
+        return lock.holder(self.paths.lock)
+
+    def advertised(self) -> Advertised:
+        """Return where client configurations say that the server is."""
+        settings = self.configuration().settings
+        port = settings.interface.listen_port
+        return advertise(settings, port or self.status().listen_port, host_view())
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _call(self, call: Callable[[Client], _Answer]) -> _Answer | None:
+        """Call the server in its process; None if it is stopped.
+
+        One that is starting or stopping holds its lock and does not listen: wait for it.
+        """
+        deadline = monotonic() + _PATIENCE_SECONDS
+        while self.pid() is not None:
+            try:
+                with Client(self.paths.control_socket) as client:
+                    return call(client)
+            except UnreachableError:
+                if monotonic() > deadline:
+                    raise
+            sleep(0.05)
+        return None
+
+    def _release_host(self) -> bool:
+        from wgbind.server.reconciler import release_host
+
+        make_folder(self.paths.run_dir)
+        held = lock.Lock.acquire(self.paths.lock)
+        try:
+            self.paths.control_socket.unlink(missing_ok=True)
+            return release_host(self.paths)
+        finally:
+            held.release()
+
+    def _stopped(self) -> StateError:
+        return StateError(f"{self.name} does not run; `wgbind server start {self.name}` starts it")
