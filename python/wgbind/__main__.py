@@ -1,0 +1,5 @@
+"""`python -m wgbind` is `wgbind`."""
+
+from wgbind.cli import main
+
+main()

@@ -1,0 +1,97 @@
+"""How results look: tables for people, JSON for programs, remarks beside the result."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+EXIT_CODES = "Exit codes: 0 done, 1 refused or failed, 2 wrong input."
+
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def error(message: str) -> None:
+    """Print the one line that says what went wrong, on standard error."""
+    typer.echo(f"error: {message}", err=True)
+
+
+def remark(message: str) -> None:
+    """Print what the result itself must not hold, on standard error."""
+    typer.echo(message, err=True)
+
+
+def print_json(value: object) -> None:
+    """Print a value of plain lists, dictionaries, strings, numbers and truth values."""
+    typer.echo(json.dumps(value, indent=2))
+
+
+def print_fields(fields: Iterable[tuple[str, str]]) -> None:
+    """Print names and values in two columns; what has no value is left out."""
+    shown = [(name, value) for name, value in fields if value]
+    width = max(len(name) for name, _ in shown)
+    for name, value in shown:
+        typer.echo(f"  {name:<{width}}  {value}")
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under a header: a table on a terminal, columns of plain text elsewhere."""
+    if sys.stdout.isatty():
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(*header, box=box.SIMPLE_HEAD, highlight=True)
+        for row in rows:
+            table.add_row(*row)
+        Console().print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
+
+
+def warn_if_readable() -> None:
+    """Warn if standard output is a file that others can read: a secret goes there."""
+    status = os.fstat(sys.stdout.fileno())
+    if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
+        remark("warning: other users can read the file that this is written to; use umask 077")
+
+
+def ago(moment: datetime | None) -> str:
+    """Say how long ago a moment in UTC was; "never" for None."""
+    if moment is None:
+        return "never"
+    return f"{duration(datetime.now(timezone.utc) - moment)} ago"
+
+
+def duration(span: timedelta) -> str:
+    """Say a span of time in its two largest units."""
+    seconds = max(0, int(span.total_seconds()))
+    for name, length, lower, lower_length in (
+        ("d", 86400, "h", 3600),
+        ("h", 3600, "min", 60),
+        ("min", 60, "s", 1),
+    ):
+        if seconds >= length:
+            return f"{seconds // length} {name} {seconds % length // lower_length} {lower}"
+    return f"{seconds} s"
+
+
+def size(count: int | None) -> str:
+    """Say a number of bytes in its largest binary unit; "-" for None."""
+    if count is None:
+        return "-"
+    if count < 1024:
+        return f"{count} B"
+    power = min((count.bit_length() - 1) // 10, 4)
+    return f"{count / 1024**power:.1f} {('KiB', 'MiB', 'GiB', 'TiB')[power - 1]}"

@@ -1,0 +1,179 @@
+"""`wgbind server`: a server's life."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from wgbind.cli.library import open_server
+from wgbind.cli.output import (
+    EXIT_CODES,
+    Json,
+    ago,
+    duration,
+    print_fields,
+    print_json,
+    print_table,
+    size,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from wgbind.api.status import PeerReport, ServerStatus
+    from wgbind.server.server import Server
+
+app = typer.Typer(
+    help="Start, stop and see a server. NAME is its interface.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+)
+
+Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="The server's interface.")]
+
+
+@app.command(epilog=EXIT_CODES)
+def init(name: Name = "wg0", as_json: Json = False) -> None:
+    """Write new settings and a new private key."""
+    server = open_server(name)
+    server.init()
+    if as_json:
+        print_json(server.status().model_dump(mode="json"))
+    else:
+        _print_choices(server)
+        typer.echo(f"Next: wgbind server start{_argument(name)}")
+
+
+@app.command(epilog=EXIT_CODES)
+def start(
+    name: Name = "wg0",
+    foreground: Annotated[
+        bool, typer.Option("--foreground", "-f", help="Stay, and log to standard error.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Start a server; return when it works. Without settings, make them."""
+    server = open_server(name)
+    fresh = not server.paths.settings.exists()
+
+    def ready() -> None:
+        if as_json:
+            print_json(server.status().model_dump(mode="json"))
+            return
+        status = server.status()
+        if fresh:
+            _print_choices(server)
+        typer.echo(f"{name} is up (pid {status.pid}).")
+        if not status.peers:
+            typer.echo(f"Next: wgbind peer add phone{_option(name)}")
+
+    if foreground:
+        from wgbind.server.daemon import log_to_stderr, serve
+
+        log_to_stderr()
+        serve(server, ready)
+    else:
+        server.spawn()
+        ready()
+
+
+@app.command(epilog=EXIT_CODES)
+def stop(name: Name = "wg0") -> None:
+    """Stop a server; return when it is gone."""
+    open_server(name).stop()
+    typer.echo(f"{name} is down.")
+
+
+@app.command(epilog=f"{EXIT_CODES} A server that is stopped is no failure: see the state.")
+def status(name: Name = "wg0", as_json: Json = False) -> None:
+    """Show a server and its peers."""
+    found = open_server(name).status()
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    typer.echo(_headline(found))
+    print_fields(_choices(found) + _traffic(found))
+    if found.peers:
+        typer.echo()
+        print_peers(found.peers)
+
+
+@app.command(epilog=EXIT_CODES)
+def reload(name: Name = "wg0") -> None:
+    """Let a running server read its settings again; sessions go on."""
+    open_server(name).reload()
+    typer.echo(f"{name} works by its settings now.")
+
+
+def print_peers(peers: Sequence[PeerReport]) -> None:
+    """Print one line for each peer."""
+    print_table(
+        ("NAME", "ALLOWED IPS", "ENDPOINT", "LAST HANDSHAKE", "RECEIVED", "SENT"),
+        [
+            (
+                peer.name or f"({peer.public_key})",
+                ", ".join(peer.allowed_ips),
+                peer.endpoint or "-",
+                ago(peer.last_handshake),
+                size(peer.rx_bytes),
+                size(peer.tx_bytes),
+            )
+            for peer in peers
+        ],
+    )
+
+
+def _print_choices(server: Server) -> None:
+    """Say what new settings say, and where to change it."""
+    status = server.status()
+    typer.echo(f"{server.name} had no settings; chosen and written to {server.paths.settings}:")
+    print_fields(_choices(status))
+    typer.echo(f"After a change: wgbind server reload{_argument(server.name)}")
+
+
+def _headline(status: ServerStatus) -> str:
+    if status.started_at is None:
+        return f"{status.name} is stopped"
+    from datetime import datetime, timezone
+
+    uptime = duration(datetime.now(timezone.utc) - status.started_at)
+    return f"{status.name} is running (pid {status.pid}, {uptime})"
+
+
+def _choices(status: ServerStatus) -> list[tuple[str, str]]:
+    egress = ", ".join(status.egress) or "any interface"
+    reached = {
+        "each other": status.peer_to_peer,
+        "this host": status.host,
+        f"other networks through {egress}": status.gateway,
+    }
+    remark = f" ({status.endpoint_remark})" if status.endpoint_remark else ""
+    return [
+        ("public key", str(status.public_key)),
+        ("addresses", ", ".join(map(str, status.addresses))),
+        ("port", f"{status.listen_port}/udp" if status.listen_port else "chosen at the start"),
+        ("endpoint", f"{status.endpoint or 'unknown'}{remark}"),
+        ("peers reach", ", ".join(filter(reached.get, reached)) or "nothing"),
+    ]
+
+
+def _traffic(status: ServerStatus) -> list[tuple[str, str]]:
+    return [
+        ("peers", str(len(status.peers))),
+        ("dropped", _counts(status.drops)),
+        ("refused", _counts(status.refused)),
+        *(("problem", problem) for problem in status.problems),
+    ]
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
+
+
+def _argument(name: str) -> str:
+    return "" if name == "wg0" else f" {name}"
+
+
+def _option(name: str) -> str:
+    return "" if name == "wg0" else f" --server {name}"
