@@ -16,7 +16,7 @@ _ROOT = Path("/proc/sys")
 def read(key: str) -> str | None:
     """Return a setting's value; None if this kernel, or an interface that is gone, has no such."""
     try:
-        return _ROOT.joinpath(key).read_text(encoding="ascii").strip()
+        return _ROOT.joinpath(key).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return None
 
@@ -27,7 +27,7 @@ def write(key: str, value: str) -> None:
     Raises `PrivilegeError` without the right, `NetworkError` if the kernel refuses.
     """
     try:
-        _ROOT.joinpath(key).write_text(value, encoding="ascii")
+        _ROOT.joinpath(key).write_text(value, encoding="utf-8")
     except FileNotFoundError:
         return
     except OSError as error:
