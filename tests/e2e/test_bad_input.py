@@ -91,7 +91,7 @@ def test_taken_port(server: Wgbind) -> None:
 
 
 def test_taken_interface_name(server: Wgbind) -> None:
-    server.namespace.ip("link", "add", server.name, "type", "dummy")
+    server.namespace.ip("link", "add", server.name, "type", "veth")
     refuse(server, 1, [server.name], "server", "start", server.name)
 
 

@@ -35,7 +35,8 @@ def start_network(hosts: Topology, folder: Path) -> Network:
     server.start()
     inner = [ipaddress.ip_interface(address) for address in server.status()["addresses"]]
     networks = [str(address.network) for address in inner]
-    networks += [str(hosts.link_lan.ipv4), str(hosts.link_lan.ipv6)]
+    # Not the whole LAN: the endpoint that the server guessed is its own address there.
+    networks += [f"{hosts.lan_host.ipv4}/32", f"{hosts.lan_host.ipv6}/128"]
     a = connect(hosts.a, server.add_peer("a"), folder, *networks)
     b = connect(hosts.b, server.add_peer("b"), folder, *networks)
     (ipv4,) = (str(address.ip) for address in inner if address.version == 4)

@@ -79,6 +79,12 @@ class Wgbind:
         peers: list[dict[str, Any]] = json.loads(self.peer("list", "--json").stdout)
         return peers
 
+    def configured_peers(self) -> dict[str, tuple[str, tuple[str, ...]]]:
+        """Return each peer's public key and allowed IPs by its name."""
+        return {
+            peer["name"]: (peer["public_key"], tuple(peer["allowed_ips"])) for peer in self.peers()
+        }
+
     def peer_status(self, name: str) -> dict[str, Any]:
         """Return one peer's part of the status."""
         (peer,) = (peer for peer in self.status()["peers"] if peer["name"] == name)

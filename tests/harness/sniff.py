@@ -29,4 +29,4 @@ def sniff(
     time.sleep(0.2)
     process.terminate()
     output, _ = process.communicate(timeout=10)
-    lines += output.splitlines()
+    lines += filter(None, output.splitlines())
