@@ -56,11 +56,13 @@ pub(crate) struct Node {
     pub(crate) received: Vec<Vec<u8>>,
 }
 
+/// How long a datagram is under way: nothing if it is lost, two times if it arrives twice.
+type Link = Box<dyn FnMut(&Seen) -> Vec<Duration>>;
+
 pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) seen: Vec<Seen>,
-    /// How long a datagram is under way: nothing if it is lost, two times if it arrives twice.
-    pub(crate) link: Box<dyn FnMut(&Seen) -> Vec<Duration>>,
+    pub(crate) link: Link,
     /// By time of arrival, and by order of sending where that is equal.
     in_flight: BTreeMap<(Duration, usize), Seen>,
     sent: usize,
