@@ -30,24 +30,23 @@ def private_key_path(paths: Paths, settings: ServerSettings) -> Path:
 
 
 def read_private_key(path: Path) -> PrivateKey:
-    """Read a private key from a file that only its owner can read.
+    """Read a private key from a file that is closed to other users.
 
     Raises `SettingsError` for a file that others may read or change, or that holds no key,
     `NotFoundError` and `PrivilegeError`.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with path.open("rb") as file:
+            problem = exposure(os.fstat(file.fileno()))
+            data = file.read(_LONGEST)
     except FileNotFoundError:
         raise NotFoundError(f"{path}: there is no such private key; restore it") from None
     except PermissionError:
         raise PrivilegeError(f"{path}: you may not read the private key; run as root") from None
     except OSError as error:
         raise SettingsError(f"{path}: private key: {error.strerror}; name a plain file") from None
-    with os.fdopen(descriptor, "rb") as file:
-        problem = exposure(os.fstat(descriptor))
-        if problem is not None:
-            raise SettingsError(f"{path}: private key: {problem}")
-        data = file.read(_LONGEST)
+    if problem is not None:
+        raise SettingsError(f"{path}: private key: {problem}")
     try:
         return PrivateKey(data.decode("ascii").strip())
     except (KeyFormatError, UnicodeDecodeError):
@@ -59,7 +58,8 @@ def read_private_key(path: Path) -> PrivateKey:
 def create_private_key(path: Path) -> PrivateKey:
     """Make a new private key and its file, mode 0600; the folder must exist.
 
-    Raises `ConflictError` if there is a file already, `PrivilegeError`, `OSError`.
+    Raises `ConflictError` if there is a file already, `PrivilegeError`, and `SettingsError` if it
+    cannot be written.
     """
     private_key = PrivateKey.generate()
     try:
@@ -68,4 +68,6 @@ def create_private_key(path: Path) -> PrivateKey:
         raise ConflictError(f"{path}: there is a private key already; it stays") from None
     except PermissionError:
         raise PrivilegeError(f"{path}: you may not write the private key; run as root") from None
+    except OSError as error:
+        raise SettingsError(f"{path}: private key: {error.strerror}; check the folder") from None
     return private_key

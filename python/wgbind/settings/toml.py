@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import json
+import re
+import sys
 import textwrap
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-import tomlkit
 from pydantic import SecretStr, ValidationError
-from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import AbstractTable, Item
 
 from wgbind.errors import NotFoundError, PrivilegeError, SettingsError
 from wgbind.settings.model import ServerSettings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
-    from tomlkit.container import Container
 
-_MARK = "\0"  # stands in no TOML file
+# The start of a line with a section or a key, which may be dotted or quoted.
+_STATEMENT = re.compile(r"""\s*(\[(?P<section>[^\[\]]+)\]|(?P<key>[\w.\s"'-]+)=)""")
 
 _NOUNS = {
     "bool_type": "true or false",
     "int_type": "a whole number",
     "string_type": "text in quotes",
     "tuple_type": "a list in [ ]",
-    "model_type": "a section",
 }
 
 
@@ -37,31 +41,26 @@ def load(path: Path) -> ServerSettings:
     Raises `SettingsError` ("FILE:LINE: key KEY: what is wrong; remedy") for the first mistake,
     `NotFoundError` if there is no such file, `PrivilegeError` if it may not be read.
     """
+    text = _read(path)
     try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError:
-        raise NotFoundError(
-            f"{path}: there are no such settings; `wgbind server init {path.stem}` makes them"
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        # tomllib names keys, never values: no secret can show.
+        reason, _, place = str(error).rpartition(" (at ")
+        line = re.search(r"line (\d+)", place)
+        number = line[1] if line else text.count("\n") + 1
+        raise SettingsError(
+            f"{path}:{number}: it is not TOML: {reason}; correct the line"
         ) from None
-    except PermissionError:
-        raise PrivilegeError(f"{path}: you may not read the settings; run as root") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path}: is not UTF-8 text; save it as such") from None
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from None
     try:
-        document = tomlkit.parse(text)
-    except TOMLKitError as error:
-        # The parser's own message may quote what stands there, such as a key.
-        line = getattr(error, "line", 1)
-        raise SettingsError(f"{path}:{line}: this is not TOML; correct the line") from None
-    try:
-        return ServerSettings.model_validate(document.unwrap())
+        return ServerSettings.model_validate(data)
     except ValidationError as error:
         mistakes = [(_line(text, mistake["loc"]), mistake) for mistake in error.errors()]
-    line, mistake = min(mistakes, key=lambda found: found[0])
+    number, mistake = min(mistakes, key=lambda found: found[0])
     key = ".".join(part for part in mistake["loc"] if isinstance(part, str))
-    raise SettingsError(f"{path}:{line}: key {key}: {_explain(mistake)}")
+    raise SettingsError(
+        f"{path}:{number}: key {key if key.isprintable() else repr(key)}: {_explain(mistake)}"
+    )
 
 
 def dump(settings: ServerSettings) -> str:
@@ -70,75 +69,85 @@ def dump(settings: ServerSettings) -> str:
     for name, section in settings:
         lines = [f"[{name}]"]
         for key, field in type(section).model_fields.items():
-            value = _plain(getattr(section, key))
-            lines += textwrap.wrap(
-                field.description or "", 90, initial_indent="# ", subsequent_indent="# "
-            )
+            comment = textwrap.wrap(field.description or "", 90)
+            lines += [f"# {line}" for line in comment]
+            value = getattr(section, key)
             if value is None:
-                lines.append(f"# {key} = {_toml((field.examples or [''])[0])}")
+                lines += [f"# {key} = {_toml(example)}" for example in field.examples or ()]
             else:
                 lines.append(f"{key} = {_toml(value)}")
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
 
 
-def _plain(value: object) -> object:
-    match value:
-        case None | bool() | int():
-            return value
-        case tuple():
-            return [_plain(item) for item in value]
-        case SecretStr():
-            return value.get_secret_value()
-        case _:
-            return str(value)
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        raise NotFoundError(
+            f"{path}: there are no such settings; `wgbind server init {path.stem}` makes them"
+        ) from None
+    except PermissionError:
+        raise PrivilegeError(f"{path}: you may not read the settings; run as root") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path}: it is not UTF-8 text; save it as such") from None
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}; make it a plain file") from None
 
 
 def _toml(value: object) -> str:
-    return str(tomlkit.item(value).as_string())
+    match value:
+        case bool() | int():
+            return str(value).lower()
+        case tuple() | list():
+            return f"[{', '.join(map(_toml, value))}]"
+        case SecretStr():
+            return _toml(value.get_secret_value())
+        case _:  # JSON's strings are TOML's basic strings
+            return json.dumps(str(value), ensure_ascii=False)
 
 
 def _line(text: str, loc: tuple[int | str, ...]) -> int:
-    """Return the line of a key, or of the section where it is missing; 1 if that is missing too.
+    """Return the line of a key, else that of its section, else 1: the parser tells none."""
+    wanted = [part for part in loc if isinstance(part, str)]
+    section: list[str] = []
+    depth, found = 0, 1
+    for number, line in enumerate(text.split("\n"), 1):
+        statement = _STATEMENT.match(line)
+        if statement is None:
+            continue
+        if statement["section"] is not None:
+            path = section = _names(statement["section"])
+        else:
+            path = section + _names(statement["key"])
+        if len(path) > depth and path == wanted[: len(path)]:
+            depth, found = len(path), number
+    return found
 
-    The parser tells no lines, but writes a document as it was read: mark the key and look for it.
-    """
-    document = tomlkit.parse(text)
-    container: Container = document
-    marked: Item | None = None
-    for part in loc:
-        if not isinstance(part, str) or part not in container:
-            break
-        item = container.item(part)
-        if not isinstance(item, Item):
-            break
-        marked = item
-        if not isinstance(item, AbstractTable):
-            break
-        container = item.value
-    if marked is not None:
-        marked.trivia.indent += _MARK
-    before, mark, _ = document.as_string().partition(_MARK)
-    return before.count("\n") + 1 if mark else 1
+
+def _names(dotted: str) -> list[str]:
+    return [part.strip(" \t\"'") for part in dotted.split(".")]
 
 
 def _explain(mistake: ErrorDetails) -> str:
-    kind, value, bounds = mistake["type"], mistake["input"], mistake.get("ctx", {})
-    if kind in _NOUNS:
-        return f"{_toml(value)} is not {_NOUNS[kind]}"
+    kind, value, context = mistake["type"], mistake["input"], mistake.get("ctx", {})
     match kind:
         case "value_error":
-            return str(bounds["error"])
+            return str(context["error"])
         case "greater_than_equal":
-            return f"{value} is too small; use {bounds['ge']} or more"
+            return f"{value} is too small; use {context['ge']} or more"
         case "less_than_equal":
-            return f"{value} is too large; use {bounds['le']} or less"
+            return f"{value} is too large; use {context['le']} or less"
         case "too_short":
             return "it is empty; give one at least"
         case "missing":
-            return "it is missing; `wgbind server init` shows in a new file how it looks"
+            return "it is missing; `wgbind server init` makes a file that shows it"
+        case "model_type":
+            return f"it is not a section; write [{mistake['loc'][0]}] once, and its keys below"
         case "extra_forbidden":
             return f"there is no such key{_suggestion(mistake['loc'])}"
+        case _ if kind in _NOUNS:
+            return f"{value!r} is not {_NOUNS[kind]}"
         case _:
             return mistake["msg"]
 

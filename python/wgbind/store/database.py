@@ -18,7 +18,7 @@ from wgbind.store.schema import HEAD, revision_table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import URL, Connection, Engine
 
 _BUSY_SECONDS = 10  # how long one waits for another's transaction
 
@@ -36,7 +36,7 @@ _REMEDIES = {
 class Database:
     """An open database at the newest schema, for any number of threads."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         """Open the SQLAlchemy URL `url`; make the file (0600) of an SQLite one.
 
         A new or older schema is brought up to date. Raises `StoreError`; what is no store of
@@ -48,15 +48,17 @@ class Database:
         except (ArgumentError, NoSuchModuleError, ImportError):
             # Not even as the cause: it may show the password.
             raise StoreError(
-                "the URL of the store is not one of a database that can be used here; "
+                "store.url is not the URL of a database that can be used here; "
                 "write one such as sqlite:////var/lib/wgbind/wgbind.db"
             ) from None
         self._name = parsed.render_as_string(hide_password=True)
-        if engine.dialect.name == "sqlite" and parsed.database:
-            self._name = parsed.database
+        if engine.dialect.name == "sqlite":
+            self._name = parsed.database or ":memory:"
+            if self._name == ":memory:":
+                raise StoreError("store.url names no file; write one after sqlite:///")
             event.listen(engine, "connect", _configure_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
-            self._require_file(Path(parsed.database))
+            self._require_file(Path(self._name))
         self._reader = engine
         self._writer = engine.execution_options(wgbind_write=True)
         try:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import URL, and_, delete, or_, select
 
 from wgbind.errors import ConflictError, KeyFormatError, NotFoundError
 from wgbind.keys import PresharedKey, PrivateKey, PublicKey
@@ -36,7 +36,7 @@ class Store:
     be read or written.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         """Open the database with the SQLAlchemy URL `url`; make the file of an SQLite one."""
         self._database = Database(url)
 
@@ -44,7 +44,9 @@ class Store:
     def open(cls, paths: Paths, settings: ServerSettings) -> Self:
         """Open the store that the settings of a server name, else this host's SQLite file."""
         url = settings.store.url
-        return cls(f"sqlite:///{paths.database}" if url is None else url.get_secret_value())
+        if url is not None:
+            return cls(url.get_secret_value())
+        return cls(URL.create("sqlite", database=str(paths.database)))
 
     def close(self) -> None:
         """Close the database."""
