@@ -13,7 +13,6 @@ from ipaddress import (
     IPv6Network,
     ip_address,
     ip_interface,
-    ip_network,
 )
 from typing import TypeAlias
 
@@ -41,13 +40,13 @@ def parse_address(text: str) -> Address:
 def parse_network(text: str) -> Network:
     """Parse a network, such as 192.168.7.0/24; raise `InputError`, also for host bits."""
     try:
-        network = ip_network(text, strict=False)
+        address = ip_interface(text)
     except ValueError:
         raise InputError(f"{text!r} is not a network, such as 192.168.7.0/24") from None
-    _refuse_disguised(network.network_address, text)
-    if ip_interface(text).ip != network.network_address:
-        raise InputError(f"{text!r} is an address in a network; the network is {network}")
-    return network
+    _refuse_disguised(address, text)
+    if address.ip != address.network.network_address:
+        raise InputError(f"{text!r} is an address in a network; the network is {address.network}")
+    return address.network
 
 
 def parse_interface_address(text: str) -> InterfaceAddress:
@@ -61,7 +60,7 @@ def parse_interface_address(text: str) -> InterfaceAddress:
         address = None
     if address is None or "/" not in text:
         raise InputError(f"{text!r} is not an address with a prefix length, such as 10.8.0.1/24")
-    _refuse_disguised(address.ip, text)
+    _refuse_disguised(address, text)
     require_tunnel_network(address.network)
     if address.ip in reserved(address.network):
         raise InputError(

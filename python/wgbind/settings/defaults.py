@@ -10,7 +10,7 @@ from wgbind.errors import ConflictError
 from wgbind.settings.model import ClientSettings, InterfaceSettings, ServerSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from wgbind.net.host import HostView
     from wgbind.settings.address import InterfaceAddress, Network
@@ -40,36 +40,40 @@ def fresh_settings(host: HostView) -> ServerSettings:
     )
     return ServerSettings(
         interface=InterfaceSettings(
-            addresses=(_first_host(_free(_private(), taken)), _first_host(_free(_local(), taken)))
+            addresses=(_first_host(_free_ipv4(taken)), _first_host(_free_ipv6(taken)))
         ),
         client=ClientSettings(dns=resolvers or _PUBLIC_DNS),
     )
 
 
-def _free(candidates: Iterator[Network], taken: Sequence[Network]) -> Network:
-    for network in candidates:
-        if not any(network.overlaps(other) for other in taken):
-            return network
-    raise ConflictError(
-        "interface.addresses: this host has routes for all private networks; "
-        "choose addresses for the tunnel and write them into the settings"
-    )
-
-
-def _private() -> Iterator[IPv4Network]:
-    """All private /24 networks, from a random one of each block on."""
+def _free_ipv4(taken: Sequence[Network]) -> IPv4Network | None:
+    """Find a free private /24: the first from a random place of a block on, or of the block."""
     for block in _PRIVATE:
-        count = 1 << (24 - block.prefixlen)
-        start = secrets.randbelow(count)
-        for index in range(start, start + count):
-            yield IPv4Network((block.network_address + (index % count << 8), 24))
+        begin, end = int(block.network_address), int(block.broadcast_address)
+        for first in (begin + (secrets.randbelow(end - begin + 1) & ~0xFF), begin):
+            address = first
+            while address <= end:
+                candidate = IPv4Network((address, 24))
+                other = next((network for network in taken if network.overlaps(candidate)), None)
+                if other is None:
+                    return candidate
+                address = (int(other.broadcast_address) | 0xFF) + 1
+    return None
 
 
-def _local() -> Iterator[IPv6Network]:
-    """Some unique local /64 networks: fd00::/8 and a random global ID (RFC 4193, 3.1)."""
+def _free_ipv6(taken: Sequence[Network]) -> IPv6Network | None:
+    """Make a unique local /64: fd00::/8 and a random global ID (RFC 4193, 3.1)."""
     for _ in range(100):
-        yield IPv6Network((0xFD << 120 | secrets.randbits(40) << 80, 64))
+        candidate = IPv6Network((0xFD << 120 | secrets.randbits(40) << 80, 64))
+        if not any(network.overlaps(candidate) for network in taken):
+            return candidate
+    return None
 
 
-def _first_host(network: Network) -> InterfaceAddress:
+def _first_host(network: Network | None) -> InterfaceAddress:
+    if network is None:
+        raise ConflictError(
+            "interface.addresses: this host has routes for all private networks; "
+            "choose addresses for the tunnel and write them into the settings"
+        )
     return ip_interface((network.network_address + 1, network.prefixlen))

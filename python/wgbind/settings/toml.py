@@ -30,7 +30,6 @@ _STATEMENT = re.compile(r"""\s*(\[(?P<section>[^\[\]]+)\]|(?P<key>[\w.\s"'-]+)=)
 _NOUNS = {
     "bool_type": "true or false",
     "int_type": "a whole number",
-    "string_type": "text in quotes",
     "tuple_type": "a list in [ ]",
 }
 
@@ -138,6 +137,8 @@ def _explain(mistake: ErrorDetails) -> str:
             return f"{value} is too small; use {context['ge']} or more"
         case "less_than_equal":
             return f"{value} is too large; use {context['le']} or less"
+        case "string_type":  # only secrets are plain text
+            return "it is not text in quotes"
         case "too_short":
             return "it is empty; give one at least"
         case "missing":

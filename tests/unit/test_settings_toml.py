@@ -1,0 +1,297 @@
+"""The settings file: what is written is read again, and mistakes are told."""
+
+import re
+from ipaddress import IPv4Interface, IPv6Interface, ip_network
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wgbind.errors import InputError, NotFoundError, SettingsError
+from wgbind.settings import toml
+from wgbind.settings.address import Endpoint, InterfaceAddress, parse_interface_address
+from wgbind.settings.model import MTU_MAX, ServerSettings
+
+SMALLEST = '[interface]\naddresses = ["10.8.0.1/24"]\n'
+
+
+def interface_addresses() -> st.SearchStrategy[list[InterfaceAddress]]:
+    """Addresses that one server can have, with networks apart from each other."""
+
+    def valid(address: InterfaceAddress) -> bool:
+        try:
+            return parse_interface_address(str(address)) == address
+        except InputError:
+            return False
+
+    def apart(addresses: list[InterfaceAddress]) -> bool:
+        networks = [address.network for address in addresses]
+        return not any(
+            one.overlaps(other) for i, one in enumerate(networks) for other in networks[:i]
+        )
+
+    ipv4 = st.tuples(st.ip_addresses(v=4), st.integers(8, 32)).map(IPv4Interface)
+    ipv6 = st.tuples(st.ip_addresses(v=6), st.integers(16, 128)).map(IPv6Interface)
+    return st.lists((ipv4 | ipv6).filter(valid), min_size=1, max_size=4).filter(apart)
+
+
+NAMES = st.from_regex(r"[a-zA-Z0-9_=+-]{1,15}", fullmatch=True)
+TEXT = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=40)
+NETWORKS = st.sampled_from(["0.0.0.0/0", "::/0", "10.0.0.0/8", "192.0.2.7/32", "fd00::/8"])
+
+
+@st.composite
+def settings(draw: st.DrawFn) -> ServerSettings:
+    addresses = draw(interface_addresses())
+    flag, none = st.booleans(), st.none()
+    lowest = 1280 if any(address.version == 6 for address in addresses) else 576
+    return ServerSettings.model_validate(
+        {
+            "interface": {
+                "addresses": addresses,
+                "listen_port": draw(st.integers(0, 65535)),
+                "mtu": draw(st.integers(lowest, MTU_MAX)),
+                "private_key_file": draw(none | TEXT),
+                "fwmark": draw(st.integers(0, 2**32 - 1)),
+            },
+            "gateway": {
+                "enabled": draw(flag),
+                "egress": draw(
+                    st.sampled_from(["auto", "any"]) | st.lists(NAMES, min_size=1, max_size=3)
+                ),
+                "peer_to_peer": draw(flag),
+                "host": draw(flag),
+            },
+            "client": {
+                "endpoint": draw(none | st.sampled_from(["a.example", "[::1]:9", "192.0.2.1:53"])),
+                "allowed_ips": draw(st.lists(NETWORKS, min_size=1, max_size=5)),
+                "dns": draw(st.lists(st.sampled_from(["1.1.1.1", "fd00::53", "lan", "x.example"]))),
+                "persistent_keepalive": draw(st.integers(0, 65535)),
+                "mtu": draw(none | st.integers(1280, MTU_MAX)),
+                "store_private_keys": draw(flag),
+            },
+            "store": {"url": draw(none | TEXT)},
+        }
+    )
+
+
+@given(settings())
+def test_what_is_written_is_read_again(
+    tmp_path_factory: pytest.TempPathFactory, wanted: ServerSettings
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "wg0.toml"
+    path.write_text(toml.dump(wanted), "utf-8")
+    assert toml.load(path) == wanted
+
+
+def test_each_key_stands_in_a_new_file_with_a_comment() -> None:
+    text = toml.dump(ServerSettings.model_validate({"interface": {"addresses": ["10.0.0.1/8"]}}))
+    for section, field in ServerSettings.model_fields.items():
+        assert f"[{section}]\n" in text
+        for key in field.annotation.model_fields:  # type: ignore[union-attr]
+            assert re.search(rf"^# .+\n(# )?{key} = ", text, re.MULTILINE), key
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_smallest_file_and_its_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "wg0.toml"
+    path.write_text(SMALLEST)
+    found = toml.load(path)
+    assert found.interface.addresses == (IPv4Interface("10.8.0.1/24"),)
+    assert (found.interface.listen_port, found.interface.mtu, found.interface.fwmark) == (
+        51820,
+        1420,
+        0,
+    )
+    assert found.gateway.enabled
+    assert found.gateway.egress == "auto"
+    assert found.gateway.peer_to_peer
+    assert found.gateway.host
+    assert found.client.endpoint is None
+    assert found.client.allowed_ips == (ip_network("0.0.0.0/0"), ip_network("::/0"))
+    assert found.client.persistent_keepalive == 25
+    assert not found.client.store_private_keys
+    assert found.store.url is None
+
+
+def test_parsed_values(tmp_path: Path) -> None:
+    path = tmp_path / "wg0.toml"
+    path.write_text(SMALLEST + '[client]\nendpoint = "[2001:db8::1]:443"\n')
+    assert toml.load(path).client.endpoint == Endpoint("2001:db8::1", 443)
+
+
+MISTAKES = [
+    # what the file holds; the line; the message
+    (SMALLEST + "mtu = 99", 3, "key interface.mtu: 99 is too small for IPv4; use 576 to 65456"),
+    (
+        '[interface]\naddresses = [\n  "10.8.0.1/24",\n  "fd00::1/64",\n]\nmtu = 1279',
+        6,
+        "key interface.mtu: 1279 is too small for IPv6; use 1280 to 65456",
+    ),
+    (SMALLEST + "mtu = 65457", 3, "key interface.mtu: 65457 is too large; use 65456 or less"),
+    (SMALLEST + "listen_port = -1", 3, "key interface.listen_port: -1 is too small; use 0 or more"),
+    (
+        SMALLEST + 'listen_port = "51820"',
+        3,
+        "key interface.listen_port: '51820' is not a whole number",
+    ),
+    (SMALLEST + "mtu = 1420.0", 3, "key interface.mtu: 1420.0 is not a whole number"),
+    (SMALLEST + "fwmark = true", 3, "key interface.fwmark: True is not a whole number"),
+    (
+        SMALLEST + "ListenPort = 1",
+        3,
+        "key interface.ListenPort: there is no such key; did you mean listen_port?",
+    ),
+    (
+        SMALLEST + "\n\nendpoint = 'a'",
+        5,
+        "key interface.endpoint: there is no such key; it stands in the section [client]",
+    ),
+    (SMALLEST + "[gatway]", 3, "key gatway: there is no such key; did you mean gateway?"),
+    (
+        SMALLEST + "[zzz]",
+        3,
+        "key zzz: there is no such key; there are interface, gateway, client, store",
+    ),
+    (
+        '"a\\nb" = 1\n' + SMALLEST,
+        1,
+        "key 'a\\nb': there is no such key; there are interface, gateway, client, store",
+    ),
+    ("", 1, "key interface: it is missing; `wgbind server init` makes a file that shows it"),
+    (
+        "# empty\n[interface]\n",
+        2,
+        "key interface.addresses: it is missing; `wgbind server init` makes a file that shows it",
+    ),
+    ("[interface]\naddresses = []", 2, "key interface.addresses: it is empty; give one at least"),
+    (
+        '[interface]\naddresses = "10.8.0.1/24"',
+        2,
+        "key interface.addresses: '10.8.0.1/24' is not a list in [ ]",
+    ),
+    (
+        '[interface]\naddresses = [\n"10.8.0.1/24",\n"10.8.0.1"]',
+        2,
+        "key interface.addresses: '10.8.0.1' is not an address with a prefix length, "
+        "such as 10.8.0.1/24",
+    ),
+    ("[interface]\naddresses = [1]", 2, "key interface.addresses: 1 is not text in quotes"),
+    (
+        '[interface]\naddresses = ["10.8.0.1/16", "10.8.9.1/24"]',
+        2,
+        "key interface.addresses: 10.8.9.1/24 overlaps 10.8.0.1/16; "
+        "use networks apart from each other",
+    ),
+    (
+        'interface.addresses = ["10.8.0.1/24"]\ninterface.mtu = 1',
+        2,
+        "key interface.mtu: 1 is too small for IPv4; use 576 to 65456",
+    ),
+    (
+        'interface = {addresses = ["10.8.0.1/24"], mtu = 1}',
+        1,
+        "key interface.mtu: 1 is too small for IPv4; use 576 to 65456",
+    ),
+    (
+        '[[interface]]\naddresses = ["10.8.0.1/24"]',
+        1,
+        "key interface: it is not a section; write [interface] once, and its keys below",
+    ),
+    (SMALLEST + "[gateway]\nenabled = 1", 4, "key gateway.enabled: 1 is not true or false"),
+    (
+        SMALLEST + "[gateway]\negress = 'eth0'",
+        4,
+        'key gateway.egress: \'eth0\' is neither "auto" nor "any" nor a list of interfaces',
+    ),
+    (
+        SMALLEST + "[gateway]\negress = ['eth0; drop']",
+        4,
+        "key gateway.egress: interface name 'eth0; drop': "
+        "use 1 to 15 of the characters a-z A-Z 0-9 _ = + . -",
+    ),
+    (
+        SMALLEST + "[client]\ndns = ['1.1.1']",
+        4,
+        "key client.dns: '1.1.1' is not an IP address, such as 10.8.0.2",
+    ),
+    (
+        SMALLEST + "[client]\nendpoint = 'a:b'",
+        4,
+        "key client.endpoint: 'a:b' is not an IP address, such as 10.8.0.2",
+    ),
+    (
+        SMALLEST + "[client]\nallowed_ips = ['10.0.0.1/8']",
+        4,
+        "key client.allowed_ips: '10.0.0.1/8' is an address in a network; "
+        "the network is 10.0.0.0/8",
+    ),
+    (SMALLEST + "[client]\nmtu = 1000", 4, "key client.mtu: 1000 is too small; use 1280 or more"),
+    (
+        SMALLEST + "mtu = 1\nmtu = 2",
+        4,
+        "it is not TOML: Cannot overwrite a value; correct the line",
+    ),
+    (SMALLEST + "mtu =", 3, "it is not TOML: Invalid value; correct the line"),
+    (SMALLEST + "mtu = [", 3, "it is not TOML: Invalid value; correct the line"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "message"), MISTAKES)
+def test_a_mistake_is_told(tmp_path: Path, text: str, line: int, message: str) -> None:
+    path = tmp_path / "wg0.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as error:
+        toml.load(path)
+    assert str(error.value) == f"{path}:{line}: {message}"
+
+
+def test_the_first_of_many_mistakes(tmp_path: Path) -> None:
+    path = tmp_path / "wg0.toml"
+    path.write_text("[client]\nmtu = 1\n[interface]\naddresses = []\n[gateway]\nenabled = 1\n")
+    with pytest.raises(SettingsError, match=r":2: key client\.mtu: 1 is too small"):
+        toml.load(path)
+
+
+SECRET = "YEocP0e2o1WT5GlvBvQzVF7EeR6z9aCk+ZdZ5NKtEXA="  # noqa: S105  a key of nobody
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{SMALLEST}private_key = '{SECRET}'",
+        f"{SMALLEST}private_key_file = '{SECRET}'",
+        f"{SMALLEST}PrivateKey = {SECRET}",
+        f"{SMALLEST}{SECRET}",
+        f"{SMALLEST}mtu = {SECRET}",
+        f"{SMALLEST}[store]\nurl = ['{SECRET}']",
+        f"{SMALLEST}[store]\nurl = '{SECRET}'\nmtu = 3",
+    ],
+)
+def test_no_error_shows_a_secret(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "wg0.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as error:
+        toml.load(path)
+    assert SECRET[:8] not in str(error.value)
+    assert error.value.__suppress_context__ or error.value.__context__ is None
+
+
+def test_no_repr_shows_the_password_of_the_database() -> None:
+    url = "postgresql://wgbind:hunter2@db.example/wgbind"
+    values = {"interface": {"addresses": ["10.8.0.1/24"]}, "store": {"url": url}}
+    found = ServerSettings.model_validate(values)
+    assert "hunter2" not in f"{found!r} {found} {found.model_dump_json()}"
+    assert url in toml.dump(found)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "wg0.toml"
+    with pytest.raises(NotFoundError, match="`wgbind server init wg0` makes them"):
+        toml.load(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="it is not UTF-8 text"):
+        toml.load(path)
+    with pytest.raises(SettingsError, match="make it a plain file"):
+        toml.load(tmp_path)
