@@ -6,6 +6,7 @@ import sqlite3
 import time
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from sqlalchemy import create_engine, event, inspect, make_url, text, update
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
 
 _BUSY_SECONDS = 10  # how long one waits for another's transaction
+
+_MIGRATING = Lock()  # Alembic keeps its context in global variables
 
 # What to do about an error of SQLite, by a part of its text.
 _REMEDIES = {
@@ -120,8 +123,7 @@ class Database:
             if self._reader.dialect.name == "sqlite":
                 _use_wal(self._reader)
             with self._writer.begin() as connection:
-                if _revision(connection) != HEAD:  # else another process was faster
-                    self._migrate(connection)
+                self._migrate(connection)
 
     def _migrate(self, connection: Connection) -> None:
         # Only here: the import takes longer than all else that opening a store does.
@@ -134,7 +136,8 @@ class Database:
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
         config.attributes["connection"] = connection
         try:
-            command.upgrade(config, "head")
+            with _MIGRATING:
+                command.upgrade(config, "head")
         except CommandError as error:
             raise StoreError(
                 f"store {self._name}: its schema {_revision(connection)!r} is newer than this "

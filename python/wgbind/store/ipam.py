@@ -80,8 +80,11 @@ def require_free(
         found = _overlapping(connection, peer.server, network, besides=(old or peer).name)
         if found is not None:
             other, owner = found
+            single = network.prefixlen == network.max_prefixlen
             raise ConflictError(
-                f"{network} is not free: {other} belongs to peer {owner!r} of {peer.server}"
+                f"{network.network_address if single else network} "
+                f"{'belongs to' if other == network else f'overlaps {other} of'} "
+                f"peer {owner!r} of {peer.server}; choose another"
             )
 
 

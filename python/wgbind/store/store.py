@@ -187,6 +187,10 @@ def _require_unique(connection: Connection, peer: Peer, row_id: int | None) -> N
     for name, public_key in others:
         if name == peer.name:
             raise ConflictError(
-                f"peer name {name!r} is taken on {peer.server}, by the peer {public_key}"
+                f"peer name {name!r} is taken on {peer.server}, by the peer {public_key}; "
+                "choose another"
             )
-        raise ConflictError(f"public key {public_key} belongs to peer {name!r} of {peer.server}")
+        raise ConflictError(
+            f"public key {public_key} belongs to peer {name!r} of {peer.server}; "
+            "each peer needs a key of its own"
+        )
