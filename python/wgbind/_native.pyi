@@ -194,7 +194,8 @@ class Device:
         `listen_port` 0 lets the system choose. `replace_peers` removes the peers that `peers` does
         not name. `hub` names the networks in which peers reach each other inside the device,
         without a detour through the kernel and its rules, each with this host's address in it
-        ("10.0.0.1/24"); none at first. Raises `InputError`, `ConflictError` for a port in use, `DeviceError`.
+        ("10.0.0.1/24"); none at first. Raises `InputError`, `ConflictError` for a
+        port in use, `DeviceError`.
         """
 
     def status(self) -> DeviceStatus:
