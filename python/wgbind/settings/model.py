@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 MTU_MIN_IPV4 = 576  # what every IPv4 host takes (RFC 791, 3.1)
 MTU_MIN_IPV6 = 1280  # RFC 8200, section 5
-MTU_MAX = 65456  # what one UDP datagram holds beside WireGuard's header and tag, in whole blocks
+MTU_MAX = 65456  # with a block of padding and WireGuard's 32 bytes it fits UDP's 65507 (IPv4)
 
 
 @contextmanager

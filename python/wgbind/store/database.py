@@ -149,7 +149,8 @@ class Database:
         try:
             yield
         except (DBAPIError, sqlite3.Error) as error:
-            message = str(error.orig if isinstance(error, DBAPIError) else error)
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            message = " ".join(str(cause).split())  # some drivers write several lines
             remedy = next((r for part, r in _REMEDIES.items() if part in message), None)
             raise StoreError(
                 f"store {self._name}: {message}" + (f"; {remedy}" if remedy else "")
