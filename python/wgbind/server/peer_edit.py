@@ -6,7 +6,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from wgbind.keys import PresharedKey, PublicKey
     from wgbind.store.peer import Peer
@@ -37,7 +37,7 @@ class DevicePeer(Protocol):
         """Whether a preshared key is mixed in."""
 
     @property
-    def allowed_ips(self) -> list[str]:
+    def allowed_ips(self) -> Sequence[str]:
         """Its prefixes, as text."""
 
     @property

@@ -35,6 +35,7 @@ class _DeviceEdit(TypedDict, total=False):
     private_key: PrivateKey
     listen_port: int
     fwmark: int
+    hub: list[str]
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Reconciler:
     def __init__(self, device: Device, paths: Paths) -> None:
         self._device = device
         self._paths = paths
+        self._hub: list[str] = []
         self._peers: dict[PublicKey, Peer] = {}
         self._touched_host = False
 
@@ -79,7 +81,10 @@ class Reconciler:
         return problems + self._apply_routes(desired)
 
     def configure(self, settings: ServerSettings, private_key: PrivateKey) -> None:
-        """Give the device its private key, port and mark. Raises `ConflictError` for the port."""
+        """Give the device its private key, port, mark and hub.
+
+        Raises `ConflictError` for a port in use.
+        """
         found = self._device.status()
         interface = settings.interface
         changes = _DeviceEdit()
@@ -89,8 +94,12 @@ class Reconciler:
             changes["listen_port"] = interface.listen_port
         if interface.fwmark != found.fwmark:
             changes["fwmark"] = interface.fwmark
+        hub = [str(address) for address in interface.addresses if settings.gateway.peer_to_peer]
+        if hub != self._hub:
+            changes["hub"] = hub
         if changes:
             self._device.set(**changes)
+            self._hub = hub
             _log_changes("device", [f"{name.replace('_', ' ')} set" for name in changes])
 
     def refused(self) -> dict[str, int]:

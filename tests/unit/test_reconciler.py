@@ -1,0 +1,190 @@
+"""The smallest change that gives a device its peers; pure, on real keys."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wgbind.keys import PresharedKey, PrivateKey, PublicKey
+from wgbind.server.peer_edit import PeerEdit, peer_edits
+from wgbind.store.peer import Peer
+
+KEYS = [PrivateKey.generate().public_key() for _ in range(4)]
+PRESHARED = [PresharedKey.generate() for _ in range(2)]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A peer as a device has it."""
+
+    public_key: PublicKey
+    has_preshared_key: bool = False
+    allowed_ips: tuple[str, ...] = ()
+    persistent_keepalive: int = 0
+
+
+def peer(number: int = 0, **changes: Any) -> Peer:
+    made = Peer(
+        server="wg0",
+        name=f"peer{number}",
+        public_key=KEYS[number],
+        preshared_key=PRESHARED[0],
+        addresses=(ip_address(f"10.0.0.{number + 2}"), ip_address(f"fd00::{number + 2}")),
+        routed_networks=(),
+        endpoint=None,
+        persistent_keepalive=0,
+        private_key=None,
+        created_at=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    )
+    return replace(made, **changes)
+
+
+def found(made: Peer) -> Found:
+    """Describe the device's peer that `made` becomes."""
+    return Found(
+        made.public_key,
+        has_preshared_key=made.preshared_key is not None,
+        allowed_ips=tuple(str(network) for network in made.allowed_ips),
+        persistent_keepalive=made.persistent_keepalive,
+    )
+
+
+def edits(
+    desired: Iterable[Peer], applied: Iterable[Peer] = (), present: Iterable[Found] = ()
+) -> list[PeerEdit]:
+    return peer_edits(desired, {each.public_key: each for each in applied}, present)
+
+
+def test_nothing_to_do_gives_no_edit() -> None:
+    peers = [peer(0), peer(1, endpoint=("192.0.2.1", 7), persistent_keepalive=25)]
+    assert edits(peers, peers, map(found, peers)) == []
+
+
+def test_new_peer_gets_everything() -> None:
+    new = peer(endpoint=("192.0.2.1", 7), persistent_keepalive=25)
+    assert edits([new]) == [
+        {
+            "public_key": KEYS[0],
+            "preshared_key": PRESHARED[0],
+            "endpoint": ("192.0.2.1", 7),
+            "persistent_keepalive": 25,
+            "replace_allowed_ips": True,
+            "allowed_ips": ["10.0.0.2/32", "fd00::2/128"],
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "edit"),
+    [
+        ({"name": "renamed"}, {}),
+        ({"preshared_key": PRESHARED[1]}, {"preshared_key": PRESHARED[1]}),
+        ({"preshared_key": None}, {"clear_preshared_key": True}),
+        ({"endpoint": ("192.0.2.9", 9)}, {"endpoint": ("192.0.2.9", 9)}),
+        ({"endpoint": None}, {}),
+        ({"persistent_keepalive": 0}, {"persistent_keepalive": 0}),
+        (
+            {"routed_networks": (ip_network("192.0.2.0/24"),)},
+            {
+                "replace_allowed_ips": True,
+                "allowed_ips": ["10.0.0.2/32", "fd00::2/128", "192.0.2.0/24"],
+            },
+        ),
+    ],
+)
+def test_change_of_a_peer_names_only_what_changed(
+    change: dict[str, Any], edit: dict[str, Any]
+) -> None:
+    old = peer(endpoint=("192.0.2.1", 7), persistent_keepalive=25)
+    expected = [{"public_key": KEYS[0], **edit}] if edit else []
+    assert edits([replace(old, **change)], [old], [found(old)]) == expected
+
+
+def test_removed_peer_goes_before_others_take_its_address() -> None:
+    old, heir = peer(0), peer(1, addresses=peer(0).addresses)
+    removal, addition = edits([heir], [old], [found(old)])
+    assert removal == {"public_key": KEYS[0], "remove": True}
+    assert addition["public_key"] == KEYS[1]
+
+
+def test_peer_of_wg_set_is_left_alone() -> None:
+    ours, stranger = peer(0), Found(KEYS[3], allowed_ips=("203.0.113.7/32",))
+    assert edits([ours], [ours], [found(ours), stranger]) == []
+
+
+def test_peer_of_wg_set_that_the_store_names_is_taken_over() -> None:
+    (edit,) = edits([peer(0)], [], [Found(KEYS[0], True, ("203.0.113.7/32",), 9)])
+    assert edit == {
+        "public_key": KEYS[0],
+        "preshared_key": PRESHARED[0],
+        "persistent_keepalive": 0,
+        "replace_allowed_ips": True,
+        "allowed_ips": ["10.0.0.2/32", "fd00::2/128"],
+    }
+
+
+def test_what_was_changed_by_hand_is_changed_back() -> None:
+    ours = peer(0)
+    tampered = replace(found(ours), allowed_ips=("0.0.0.0/0",), has_preshared_key=False)
+    (edit,) = edits([ours], [ours], [tampered])
+    assert edit.keys() == {"public_key", "preshared_key", "replace_allowed_ips", "allowed_ips"}
+
+
+def test_peer_removed_by_hand_comes_back_whole_and_one_of_no_use_stays_away() -> None:
+    kept, dropped = peer(0, endpoint=("192.0.2.1", 7)), peer(1)
+    assert edits([kept], [kept, dropped], []) == edits([kept])
+
+
+def test_text_of_prefixes_is_compared_by_its_meaning() -> None:
+    ours = peer(addresses=(ip_address("fd00::ab:0:2"),))
+    spelled = replace(found(ours), allowed_ips=("FD00:0:0:0:0:AB:0:2/128",))
+    assert edits([ours], [ours], [spelled]) == []
+
+
+peers = st.lists(st.sampled_from(range(4)), unique=True).flatmap(
+    lambda numbers: st.tuples(
+        *(
+            st.builds(
+                peer,
+                st.just(number),
+                preshared_key=st.sampled_from([None, *PRESHARED]),
+                persistent_keepalive=st.sampled_from([0, 25]),
+                routed_networks=st.sampled_from([(), (ip_network(f"192.0.{number}.0/24"),)]),
+            )
+            for number in numbers
+        )
+    )
+)
+
+
+@given(before=peers, desired=peers, strangers=peers)
+def test_edits_lead_to_what_is_desired(
+    before: tuple[Peer, ...], desired: tuple[Peer, ...], strangers: tuple[Peer, ...]
+) -> None:
+    """Against a slow model of the device, with peers of `wg set` beside those of the store."""
+    ours = {each.public_key: each for each in before}
+    others = {each.public_key: each for each in strangers if each.public_key not in ours}
+    device = {key: found(each) for key, each in (ours | others).items()}
+    wanted = {each.public_key: found(each) for each in desired}
+    kept = {key: found(each) for key, each in others.items() if key not in wanted}
+
+    for edit in peer_edits(desired, ours, list(device.values())):
+        key = edit["public_key"]
+        if edit.get("remove"):
+            del device[key]
+            continue
+        old = device.get(key, Found(key))
+        assert edit.get("replace_allowed_ips", False) == ("allowed_ips" in edit)
+        device[key] = Found(
+            key,
+            "preshared_key" in edit
+            or (old.has_preshared_key and not edit.get("clear_preshared_key", False)),
+            tuple(edit.get("allowed_ips", old.allowed_ips)),
+            edit.get("persistent_keepalive", old.persistent_keepalive),
+        )
+    assert device == wanted | kept
