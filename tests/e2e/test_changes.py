@@ -11,7 +11,7 @@ from harness import Network, connect, iperf3, ping, udp_stream, wg
 def test_transfer_outlives_a_move_of_the_client(network: Network) -> None:
     hosts, a = network.hosts, network.a
     ping(hosts.a, network.ipv4)
-    handshake = a.latest_handshake()
+    handshake = a.settled_handshake()
     before = network.server.peer_status("a")
     moved = hosts.link_a.host(9)
     transfer = iperf3(hosts.a, hosts.server, network.ipv4, seconds=5)
@@ -55,7 +55,7 @@ def test_no_packet_is_lost_to_a_change_of_other_peers(network: Network, way: str
         "to the server": (hosts.server, network.ipv4),
         "to B": (hosts.b, network.b.ipv6),
     }[way]
-    handshake = network.a.latest_handshake()
+    handshake = network.a.settled_handshake()
     stream = udp_stream(hosts.a, there, address)
     for name in ("carol", "dave"):
         server.peer("add", name)

@@ -28,7 +28,7 @@ def test_show_tells_what_status_tells(network: Network) -> None:
 
 def test_set_adds_and_removes_a_peer_beside_those_of_the_store(network: Network) -> None:
     host, name = network.hosts.server, network.server.name
-    handshake = network.a.latest_handshake()
+    handshake = network.a.settled_handshake()
     wg(host, "set", name, "peer", STRANGER, "allowed-ips", "203.0.113.7/32")
     assert STRANGER in wg(host, "show", name, "peers").split()
     (stranger,) = (
@@ -62,7 +62,7 @@ def test_setconf_takes_what_showconf_gave(network: Network, tmp_path: Path) -> N
 def test_syncconf_disturbs_no_session(network: Network, tmp_path: Path) -> None:
     host, name = network.hosts.server, network.server.name
     assert ping(network.hosts.a, network.ipv4).lost == 0
-    handshake = network.a.latest_handshake()
+    handshake = network.a.settled_handshake()
     file = tmp_path / "same.conf"
     file.touch(0o600)
     file.write_text(wg(host, "showconf", name))

@@ -2,12 +2,16 @@
 
 import os
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.names import interface_name
 from harness.namespace import Namespace
 from harness.wireguard_go import program, start_device, wg
+
+REPEATED_WITHIN = 6.5
+"""Seconds after which wireguard-go repeats no handshake that was answered."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,17 @@ class Client:
         """Return the Unix time of its latest handshake in seconds; 0 before the first one."""
         (line,) = wg(self.namespace, "show", self.interface, "latest-handshakes").splitlines()
         return int(line.split()[1])
+
+    def settled_handshake(self) -> int:
+        """Wait until the latest handshake will not be repeated by itself; return its time.
+
+        On a busy machine wireguard-go may handle the response before it has armed the timer that
+        sends the initiation again, and then repeats a handshake that was complete after
+        REKEY_TIMEOUT = 5 s and some jitter (`SendHandshakeInitiation` arms it after sending).
+        """
+        while time.time() - (latest := self.latest_handshake()) < REPEATED_WITHIN:
+            time.sleep(0.1)
+        return latest
 
     def server_key(self) -> str:
         """Return the server's public key."""
