@@ -23,22 +23,30 @@ class Readiness:
         self._pipe: int | None = pipe
 
     def ready(self) -> None:
-        """Let the parent end with exit code 0."""
-        self._tell("ready\n")
+        """Let the parent end with exit code 0.
+
+        Raises `StateError` if it does not wait any more: somebody broke it off.
+        """
+        if not self._tell("ready\n"):
+            raise errors.StateError("broken off before it was ready")
 
     def failed(self, error: errors.WgbindError) -> bool:
         """Let the parent report the error and end with its exit code.
 
-        Returns whether it still waited: after `ready` nobody does.
+        Returns whether it still waited: after `ready` it does not.
         """
         return self._tell(f"{type(error).__name__}\n{error}")
 
     def _tell(self, outcome: str) -> bool:
         if self._pipe is None:
             return False
-        os.write(self._pipe, outcome.encode())
-        os.close(self._pipe)
-        self._pipe = None
+        pipe, self._pipe = self._pipe, None
+        try:
+            os.write(pipe, outcome.encode())
+        except BrokenPipeError:
+            return False
+        finally:
+            os.close(pipe)
         return True
 
 

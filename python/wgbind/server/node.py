@@ -91,11 +91,11 @@ class Node:
             self._version = self._store.version()
             self._note(tuple(self._reconciler.apply(self._desired())))
 
+            self._started_at = datetime.now(timezone.utc)
             listener = Listener(make_app(self), self._paths.control_socket)
             undo.callback(listener.close)
             listener.start()
             watcher.start()
-            self._started_at = datetime.now(timezone.utc)
             undo_failure.pop_all()
             self._undo = undo.pop_all()
         _log.info("%s is up", name)

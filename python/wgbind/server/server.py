@@ -11,7 +11,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, TypeVar
 
 from wgbind.api.client import Client, UnreachableError
-from wgbind.errors import StateError, revive
+from wgbind.errors import NotFoundError, StateError, revive
 from wgbind.net.host import host_view
 from wgbind.server import lock
 from wgbind.server.advertised import advertise
@@ -140,7 +140,13 @@ class Server:
             # Still the holder: so the descriptor is of no later process with the same number.
             if self.pid() == pid:
                 signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-                select.select([descriptor], [], [])
+                ended = select.poll()
+                ended.register(descriptor, select.POLLIN)
+                if not ended.poll(_PATIENCE_SECONDS * 1000):
+                    raise StateError(
+                        f"{self.name} (pid {pid}) does not end; see {self.paths.log},"
+                        f" `kill -9 {pid}` ends it"
+                    )
         finally:
             os.close(descriptor)
 
@@ -174,7 +180,10 @@ class Server:
     def peer_report(self, which: str | PublicKey) -> PeerReport:
         """Describe one peer, by name or public key; raise `NotFoundError`."""
         key = self.peers.get(which).public_key
-        return next(peer for peer in self.status().peers if peer.public_key == key)
+        for peer in self.status().peers:
+            if peer.public_key == key:
+                return peer
+        raise NotFoundError(f"peer {str(which)!r} of {self.name} was removed just now")
 
     def converge(self) -> tuple[str, ...]:
         """Let the server, if it runs, apply what the store says now.
@@ -215,7 +224,8 @@ class Server:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.stop()
+        if self._node is not None:
+            self.stop()
 
     def _call(self, call: Callable[[Client], _Answer]) -> _Answer | None:
         """Call the server in its process; None if it is stopped.
