@@ -5,6 +5,7 @@ outcome: whoever started the program knows, when it returns, that it works.
 """
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -76,6 +77,8 @@ def redirect(output: int | None = None) -> None:
 
 
 def _wait_and_exit(readable: int, report: Callable[[errors.WgbindError], None]) -> NoReturn:
+    # Ctrl-C breaks off: the child finds that nobody waits, and ends.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     with open(readable, encoding="utf-8") as pipe:
         kind, _, message = pipe.read().partition("\n")
     code = 0

@@ -8,6 +8,8 @@ import typer
 
 from wgbind.cli.output import EXIT_CODES, Json, print_json, warn_if_readable
 
+_LONGEST = 128  # bytes; a key has 44, or 64 in hexadecimal
+
 app = typer.Typer(help="Make keys.", epilog=EXIT_CODES, no_args_is_help=True)
 
 
@@ -24,8 +26,8 @@ def pub(as_json: Json = False) -> None:
     """Read a private key on standard input; print its public key."""
     from wgbind import PrivateKey
 
-    key = str(PrivateKey(sys.stdin.read().strip()).public_key())
-    _print("public_key", key, as_json)
+    text = sys.stdin.buffer.read(_LONGEST).decode("ascii", "replace").strip()
+    _print("public_key", str(PrivateKey(text).public_key()), as_json)
 
 
 @app.command(epilog=EXIT_CODES)

@@ -45,11 +45,10 @@ def print_fields(fields: Iterable[tuple[str, str]]) -> None:
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under a header: a table on a terminal, columns of plain text elsewhere."""
     if sys.stdout.isatty():
-        from rich import box
         from rich.console import Console
         from rich.table import Table
 
-        table = Table(*header, box=box.SIMPLE_HEAD, highlight=True)
+        table = Table(*header, box=None, pad_edge=False)
         for row in rows:
             table.add_row(*row)
         Console().print(table)

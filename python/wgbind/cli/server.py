@@ -15,6 +15,7 @@ from wgbind.cli.output import (
     print_fields,
     print_json,
     print_table,
+    remark,
     size,
 )
 
@@ -64,6 +65,8 @@ def start(
         status = server.status()
         if fresh:
             _print_choices(server)
+        for problem in status.problems:
+            remark(f"warning: not applied yet: {problem}")
         typer.echo(f"{name} is up (pid {status.pid}).")
         if not status.peers:
             typer.echo(f"Next: wgbind peer add phone{_option(name)}")
@@ -102,7 +105,11 @@ def status(name: Name = "wg0", as_json: Json = False) -> None:
 @app.command(epilog=EXIT_CODES)
 def reload(name: Name = "wg0") -> None:
     """Let a running server read its settings again; sessions go on."""
-    open_server(name).reload()
+    problems = open_server(name).reload()
+    for problem in problems:
+        remark(f"warning: not applied yet: {problem}")
+    if problems:
+        raise typer.Exit(1)
     typer.echo(f"{name} works by its settings now.")
 
 

@@ -28,11 +28,11 @@ def advertise(settings: ServerSettings, listen_port: int, host: HostView) -> Adv
     if settings.client.endpoint is not None:
         return Advertised(settings.client.endpoint.with_port(listen_port))
     if listen_port == 0:
-        return Advertised(None, "unknown until the server runs, for interface.listen_port is 0")
+        return Advertised(None, "interface.listen_port is 0, so the port is known when it runs")
     public = [address for address in host.addresses if address.is_global]
     address = next(iter(public or host.addresses), None)
     if address is None:
-        return Advertised(None, "unknown, for this host has no default route; set client.endpoint")
+        return Advertised(None, "this host has no default route; set client.endpoint")
     endpoint = Endpoint(str(address), listen_port)
     if address.is_global:
         return Advertised(endpoint, "guessed from the default route; client.endpoint sets another")

@@ -65,8 +65,6 @@ class Node:
         with ExitStack() as undo, ExitStack() as undo_failure:
             make_folder(self._paths.run_dir)
             undo.callback(Lock.acquire(self._paths.lock).release)
-            # One that is there is of a dead server.
-            undo.callback(self._paths.control_socket.unlink, missing_ok=True)
             fresh = not self._paths.settings.exists()
             if fresh:
                 self._configuration = Configuration.create(self._paths)
