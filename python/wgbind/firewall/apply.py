@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-from collections import Counter as Multiset
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,10 +17,15 @@ if TYPE_CHECKING:
 
     from wgbind.firewall.ruleset import Json, Ruleset
 
-_STATE = frozenset({"handle", "packets", "bytes"})
+STATE = frozenset({"handle", "packets", "bytes"})
+"""What the kernel adds to an object: its handle, and what it counted."""
 
 TIMEOUT = 30
 """Seconds for one run of nft, which takes milliseconds."""
+
+
+SYSTEM_PATH = "/usr/sbin:/sbin"
+"""Where nft is though a user's or a daemon's PATH may not say so."""
 
 
 @dataclass(frozen=True)
@@ -90,36 +94,42 @@ def current(interface: str) -> dict[str, Counter] | None:
 
 @dataclass(frozen=True)
 class _Table:
-    """What stands in a table, in one order: rules have theirs within a chain, the rest has none."""
+    """What stands in a table: counters and chains, in no order, and each chain's rules."""
 
-    structure: list[Json]
-    rules: list[Json]
+    structure: list[object]
+    rules: dict[str, list[object]]
 
     @classmethod
     def of(cls, objects: Iterable[Json]) -> _Table:
-        objects = list(objects)
-        structure = [each for each in objects if "rule" not in each]
-        rules = [each for each in objects if "rule" in each]
-        return cls(
-            sorted(structure, key=lambda each: json.dumps(each, sort_keys=True)),
-            sorted(rules, key=lambda each: str(each["rule"]["chain"])),
-        )
+        structure: list[object] = []
+        rules: dict[str, list[object]] = {}
+        for each in objects:
+            if "rule" in each:
+                rules.setdefault(each["rule"]["chain"], []).append(_canonical(each))
+            else:
+                structure.append(_canonical(each))
+        return cls(sorted(structure, key=json.dumps), rules)
 
-    def outline(self) -> tuple[list[Json], dict[str, int]]:
-        return self.structure, Multiset(each["rule"]["chain"] for each in self.rules)
+    def outline(self) -> tuple[list[object], dict[str, int]]:
+        return self.structure, {chain: len(rules) for chain, rules in self.rules.items()}
+
+
+def _canonical(value: object) -> object:
+    """Drop what the kernel adds to an object, and put what has no order into one."""
+    if isinstance(value, list):
+        return [_canonical(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: sorted(each, key=json.dumps) if key == "set" else _canonical(each)
+        for key, each in sorted(value.items())
+        if key not in STATE
+    }
 
 
 def _read(interface: str) -> _Table | None:
     objects = _list(interface)
-    return None if objects is None else _Table.of(map(_without_state, objects))
-
-
-def _without_state(listed: Json) -> Json:
-    """Drop what the kernel adds to an object: its handle and what it counted."""
-    return {
-        kind: {key: value for key, value in fields.items() if key not in _STATE}
-        for kind, fields in listed.items()
-    }
+    return None if objects is None else _Table.of(objects)
 
 
 def _list(interface: str) -> list[Json] | None:
@@ -142,9 +152,7 @@ def _nft(commands: list[Json]) -> None:
 
 
 def _run(commands: list[Json]) -> subprocess.CompletedProcess[str]:
-    # A daemon's PATH may lack the folders of root's programs.
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-    program = shutil.which("nft", path=path)
+    program = shutil.which("nft") or shutil.which("nft", path=SYSTEM_PATH)
     if program is None:
         raise FirewallError("nft: no such program; install nftables (apt install nftables)")
     try:

@@ -120,6 +120,7 @@ class Ruleset:
     def _rules(self) -> Iterator[tuple[str, tuple[Json, ...]]]:
         from_tunnel = _match({"meta": {"key": "iifname"}}, "==", [self.interface])
         to_tunnel = _match({"meta": {"key": "oifname"}}, "==", [self.interface])
+        gateway = self.gateway and self.egress != ()
 
         for spoofed in self._spoofed():
             yield "prerouting", (from_tunnel, spoofed, *_drop("spoofed"))
@@ -135,19 +136,19 @@ class Ruleset:
 
         yield "from_tunnel", CLAMP_MSS
         yield "from_tunnel", (to_tunnel, *((ACCEPT,) if self.peer_to_peer else _drop("to_peers")))
-        if self.gateway:
+        if gateway:
             # What conntrack calls invalid would leave without NAT, with the peer's own address.
             state = _ct_state("established", "related", "new")
             yield "from_tunnel", (self._egress("oifname"), state, ACCEPT)
         yield "from_tunnel", _drop("to_networks")
 
         yield "to_tunnel", CLAMP_MSS
-        if self.gateway:
+        if gateway:
             answers = _ct_state("established", "related")
             yield "to_tunnel", (self._egress("iifname"), answers, ACCEPT)
         yield "to_tunnel", _drop("to_peers")
 
-        if self.gateway:  # Linux knows iifname in postrouting since 5.7
+        if gateway:  # Linux knows iifname in postrouting since 5.7
             yield "postrouting", (from_tunnel, self._egress("oifname"), MASQUERADE)
 
         # A packet that goes back where it came from could have gone directly, thinks the kernel;
@@ -177,7 +178,7 @@ class Ruleset:
     def _egress(self, key: str) -> Json:
         if self.egress is None:
             return _match({"meta": {"key": key}}, "!=", [self.interface])
-        return _match({"meta": {"key": key}}, "==", sorted(set(self.egress)))
+        return _match({"meta": {"key": key}}, "==", list(dict.fromkeys(self.egress)))
 
 
 def table_name(interface: str) -> str:
