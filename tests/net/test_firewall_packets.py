@@ -22,6 +22,7 @@ from net.tunnel import (
     B,
     Capture,
     Tunnel,
+    blocked,
     connect,
     extra_address,
     family,
@@ -68,8 +69,8 @@ class TestBothVersions:
     def test_peers_do_not_reach_each_other(self, tunnel: Tunnel, version: int) -> None:
         for egress in (None, ("lan",), ("lan", tunnel.name)):
             rules(tunnel, peer_to_peer=False, egress=egress)
-            assert connect(tunnel.a, tunnel.b, B[version]) is None
-            assert connect(tunnel.b, tunnel.a, A[version]) is None
+            assert blocked(tunnel.a, tunnel.b, B[version])
+            assert blocked(tunnel.b, tunnel.a, A[version])
             assert dropped(tunnel).keys() == {"to_peers"}
 
     def test_peers_reach_other_networks_by_the_servers_address(
@@ -82,12 +83,12 @@ class TestBothVersions:
 
     def test_peers_do_not_reach_other_networks(self, tunnel: Tunnel, version: int) -> None:
         rules(tunnel, gateway=False)
-        assert connect(tunnel.a, tunnel.lan, LAN[version]) is None
+        assert blocked(tunnel.a, tunnel.lan, LAN[version])
         assert dropped(tunnel).keys() == {"to_networks"}
 
     def test_only_through_egress(self, tunnel: Tunnel, version: int) -> None:
         rules(tunnel, egress=("lan",))
-        assert connect(tunnel.a, tunnel.side, SIDE[version]) is None
+        assert blocked(tunnel.a, tunnel.side, SIDE[version])
         assert dropped(tunnel).keys() == {"to_networks"}
         rules(tunnel, egress=("side", "lan"))
         assert connect(tunnel.a, tunnel.side, SIDE[version]) == SIDE_SERVER[version]
@@ -95,14 +96,14 @@ class TestBothVersions:
         rules(tunnel, egress=None)
         assert connect(tunnel.a, tunnel.side, SIDE[version]) == SIDE_SERVER[version]
         rules(tunnel, egress=())
-        assert connect(tunnel.a, tunnel.lan, LAN[version]) is None
+        assert blocked(tunnel.a, tunnel.lan, LAN[version])
 
     def test_services_of_the_host(self, tunnel: Tunnel, version: int) -> None:
         rules(tunnel, host=True)
         assert connect(tunnel.a, tunnel.server, SERVER[version]) == A[version]
         rules(tunnel, host=False)
         for address in (SERVER[version], LAN_SERVER[version]):
-            assert connect(tunnel.a, tunnel.server, address) is None
+            assert blocked(tunnel.a, tunnel.server, address)
             assert ping(tunnel.a, address).lost == 0
         # The host's own connections to peers, and other networks to the host, are not affected.
         assert connect(tunnel.server, tunnel.a, A[version]) == SERVER[version]
@@ -130,7 +131,7 @@ class TestBothVersions:
         tunnel.server.ip("route", "add", str(network), "via", A[version], "dev", tunnel.name)
         with extra_address(tunnel.a, behind):
             rules(tunnel)
-            assert connect(tunnel.b, tunnel.a, behind) is None
+            assert blocked(tunnel.b, tunnel.a, behind)
             rules(tunnel, routed_networks=(network,))
             assert connect(tunnel.b, tunnel.a, behind) == B[version]
         tunnel.server.ip("route", "delete", str(network))
@@ -157,7 +158,7 @@ class TestBothVersions:
     def test_a_server_of_one_version(self, tunnel: Tunnel, version: int) -> None:
         rules(tunnel, addresses=ADDRESSES[version : version + 1])
         assert connect(tunnel.a, tunnel.lan, LAN[version]) == LAN_SERVER[version]
-        assert connect(tunnel.a, tunnel.lan, LAN[1 - version]) is None
+        assert blocked(tunnel.a, tunnel.lan, LAN[1 - version])
         assert dropped(tunnel).keys() == {"spoofed"}
 
 
@@ -174,7 +175,7 @@ def test_nobody_outside_reaches_a_peer() -> None:
             rules(tunnel, **changes)
             for version in (0, 1):
                 for host in (tunnel.lan, tunnel.side):
-                    assert connect(host, tunnel.a, A[version]) is None
+                    assert blocked(host, tunnel.a, A[version])
         assert ping(tunnel.lan, B[0], count=1, deadline=1).received == 0
         assert dropped(tunnel).keys() == {"to_peers"}
 
@@ -263,9 +264,9 @@ def test_two_servers_on_one_host(tunnel: Tunnel) -> None:
                 theirs = ("10.79.0.2", "fd79::2")[version]
                 assert connect(peer, tunnel.lan, LAN[version]) == LAN_SERVER[version]
                 assert connect(tunnel.a, tunnel.lan, LAN[version]) == LAN_SERVER[version]
-                assert connect(peer, tunnel.a, A[version]) is None
-                assert connect(tunnel.a, peer, theirs) is None
+                assert blocked(peer, tunnel.a, A[version])
+                assert blocked(tunnel.a, peer, theirs)
         server.call(remove, other)
         assert connect(tunnel.a, tunnel.lan, LAN[0]) == LAN_SERVER[0]
-        assert connect(peer, tunnel.a, A[0]) is None
+        assert blocked(peer, tunnel.a, A[0])
         server.ip("link", "delete", other)

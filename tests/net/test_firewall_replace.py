@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from net.host import Host
 
 ALLOWED, FORBIDDEN = b"allowed", b"forbidden"
+SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 PORT = 4000
 APPLIES = 150
 PACE = 0.0005
@@ -84,7 +85,7 @@ class Streams:
 
     def _receive(self, host: Host, address: str) -> None:
         with host.call(socket.socket, socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
             sock.bind((address, PORT))
             sock.settimeout(0.5)
             while True:

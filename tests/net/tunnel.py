@@ -129,26 +129,32 @@ def family(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def connect(client: Host, server: Host, address: str, timeout: float = 0.25) -> str | None:
-    """Connect by TCP; return the client's address as the server sees it, None if it hears nothing.
+def connect(client: Host, server: Host, address: str, timeout: float = 10) -> str:
+    """Connect by TCP and return the client's address as the server sees it.
 
-    Both ways are needed for an address: it is told over the connection, and answered.
+    Both ways have to work: the address is told over the connection.
     """
     with (
         server.call(socket.create_server, (address, 0), family=family(address)) as listener,
         client.call(socket.socket, family(address), socket.SOCK_STREAM) as sock,
     ):
         sock.settimeout(timeout)
-        try:
-            sock.connect(listener.getsockname()[:2])
-        except TimeoutError:
-            return None
+        sock.connect(listener.getsockname()[:2])
         listener.settimeout(timeout)
         accepted, (source, *_) = listener.accept()
         with accepted:
             accepted.sendall(source.encode())
             assert sock.recv(100).decode() == source
         return str(source)
+
+
+def blocked(client: Host, server: Host, address: str) -> bool:
+    """Whether a TCP connection gets no answer at all."""
+    try:
+        connect(client, server, address, timeout=0.25)
+    except TimeoutError:
+        return True
+    return False
 
 
 class Capture:
