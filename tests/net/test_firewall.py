@@ -1,6 +1,7 @@
 """apply, remove and current on a real kernel."""
 
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
@@ -15,7 +16,7 @@ from net.tunnel import ADDRESSES, neighbour
 from wgbind.errors import FirewallError
 from wgbind.firewall import apply as apply_module
 from wgbind.firewall.apply import Counter, apply, current, remove
-from wgbind.firewall.ruleset import COUNTERS, Ruleset, table_name
+from wgbind.firewall.ruleset import COUNTERS, Json, Ruleset, table_name
 
 RULESET = Ruleset("wg0", ADDRESSES, egress=("eth0",))
 
@@ -77,7 +78,10 @@ RULESETS = st.builds(
     ),
     routed_networks=NETWORKS.map(tuple),
     gateway=st.booleans(),
-    egress=st.sampled_from([None, (), ("eth0",), ("wlan0", "eth0.12", "br-1", "eth0"), ("1+1",)]),
+    egress=st.one_of(
+        st.sampled_from([None, (), ("eth0",), ("1+1",), ("eth0", "eth0")]),
+        st.permutations(["wlan0", "eth0.12", "br-1", "eth0"]).map(tuple),
+    ),
     peer_to_peer=st.booleans(),
     host=st.booleans(),
 )
@@ -175,8 +179,17 @@ def test_all_or_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     assert listing(host) == before
 
 
-def test_a_kernel_that_has_something_else(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apply_module, "_nft", lambda _: None)
+@pytest.mark.parametrize("interference", ["delete table", "flush chain forward"])
+def test_a_kernel_that_has_something_else(
+    host: Host, monkeypatch: pytest.MonkeyPatch, interference: str
+) -> None:
+    def run_and_interfere(commands: list[Json]) -> None:
+        run(commands)
+        verb, kind, *chain = interference.split()
+        subprocess.run(["nft", verb, kind, "inet", "wgbind_wg0", *chain], check=True)
+
+    run = apply_module._nft
+    monkeypatch.setattr(apply_module, "_nft", run_and_interfere)
     with pytest.raises(FirewallError, match="table inet wgbind_wg0 is not what was applied"):
         host.call(apply, RULESET)
 

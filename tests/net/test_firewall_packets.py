@@ -161,6 +161,16 @@ class TestBothVersions:
         assert blocked(tunnel.a, tunnel.lan, LAN[1 - version])
         assert dropped(tunnel).keys() == {"spoofed"}
 
+    def test_traffic_of_others_is_left_alone(self, tunnel: Tunnel, version: int) -> None:
+        for host, via in ((tunnel.side, SIDE_SERVER), (tunnel.lan, LAN_SERVER)):
+            host.ip("route", "replace", "default", "via", via[version])
+        rules(tunnel, host=False, peer_to_peer=False)
+        assert connect(tunnel.side, tunnel.lan, LAN[version]) == SIDE[version]
+        assert connect(tunnel.lan, tunnel.side, SIDE[version]) == LAN[version]
+        assert connect(tunnel.lan, tunnel.server, SIDE_SERVER[version]) == LAN[version]
+        for host in (tunnel.side, tunnel.lan):
+            host.ip("-6" if version else "-4", "route", "delete", "default")
+
 
 def sizes(capture: Capture) -> set[int]:
     return {size for packet in capture.packets() if (size := segment_size(packet)) is not None}

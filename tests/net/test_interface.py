@@ -104,6 +104,8 @@ def test_the_tunnel_has_no_link_local_address(host: Host, tun: str) -> None:
     host.ip("link", "set", tun, "up")
     time.sleep(0.2)
     assert any(address.startswith("fe80:") for address in addresses(host, tun))
+    host.call(converge_interface, tun, ADDRESSES, 1420)
+    assert addresses(host, tun) == {"10.77.0.1/24", "fd77::1/64"}
 
 
 OPEN_TUN = """

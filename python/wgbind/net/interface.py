@@ -51,8 +51,8 @@ SCOPES = {4: RT_SCOPE_LINK, 6: RT_SCOPE_UNIVERSE}
 def converge_interface(name: str, addresses: Iterable[InterfaceAddress], mtu: int) -> list[str]:
     """Give the interface these addresses and no others, this MTU in bytes, and set it up.
 
-    What is right already is not touched, nor is a link-local IPv6 address. IPv6 addresses are
-    left out where `ipv6_enabled` says that the interface takes none.
+    What is right already is not touched. IPv6 addresses are left out where `ipv6_enabled` says
+    that the interface takes none.
 
     Returns what changed, a line each. Raises `NetworkError`, also if the interface is gone, and
     `PrivilegeError`.
@@ -66,10 +66,9 @@ def converge_interface(name: str, addresses: Iterable[InterfaceAddress], mtu: in
             with doing(f"interface {name}: MTU {mtu}"):
                 kernel.link("set", index=index, mtu=mtu)
             changes.append(f"MTU {mtu} instead of {old_mtu}")
-        for address in _addresses(kernel, index):
-            if address not in wanted and not (address.version == 6 and address.is_link_local):
-                _change_address(kernel, "del", index, address)
-                changes.append(f"address {address} removed")
+        for address in _addresses(kernel, index).difference(wanted):
+            _change_address(kernel, "del", index, address)
+            changes.append(f"address {address} removed")
         # Read again: with its first address of a network, IPv4 may drop the others (ip(7)).
         present = _addresses(kernel, index)
         for address in wanted:
