@@ -174,9 +174,10 @@ def _run(commands: list[Json]) -> subprocess.CompletedProcess[str]:
 def _check(result: subprocess.CompletedProcess[str]) -> None:
     if result.returncode == 0:
         return
-    # Before its reason nft says where in its input the problem is, which is of no use here.
-    lines = [line for line in result.stderr.splitlines() if line.strip()]
-    reason = lines[0].partition("Error: ")[2] if lines else ""
     if "Operation not permitted" in result.stderr:
         raise PrivilegeError("nftables: needs CAP_NET_ADMIN; run it as root")
-    raise FirewallError(f"nftables: {reason or f'nft exited {result.returncode}'}")
+    # Before its reason nft says where in its input the problem is, which is of no use here.
+    reason = result.stderr.strip().partition("\n")[0].rpartition("Error: ")[2]
+    raise FirewallError(
+        f"nftables: {reason or f'nft exited {result.returncode} and says not why; is this root?'}"
+    )
