@@ -292,7 +292,10 @@ def advertise(router: Host, interface: str) -> bool:
     ) as sock:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
         index = router.ip_json("link", "show", interface)[0]["ifindex"]
-        sock.sendto(message, ("ff02::1", 0, 0, index))
+        try:
+            sock.sendto(message, ("ff02::1", 0, 0, index))
+        except OSError:
+            return False  # the router has no link-local address yet
     return True
 
 
