@@ -23,7 +23,6 @@ STATE = frozenset({"handle", "packets", "bytes"})
 TIMEOUT = 30
 """Seconds for one run of nft, which takes milliseconds."""
 
-
 SYSTEM_PATH = "/usr/sbin:/sbin"
 """Where nft is though a user's or a daemon's PATH may not say so."""
 
@@ -53,8 +52,9 @@ def apply(ruleset: Ruleset) -> bool:
         # Somebody else's work, or another version of wgbind's.
         commands += [{"delete": table}, {"add": table}]
     # Otherwise the chains stay in their hooks and exchange their rules at one moment. New chains
-    # would not do: a packet could pass the new one before that moment, when it has no rules yet,
-    # and the old one after it, when it has none any more.
+    # would not do, not even in one transaction: each is in its hook beside the old one, and a
+    # packet could pass the new one before that moment, when it has no rules yet, and the old one
+    # after it, when it has none any more.
     commands += [{"add": each} for each in ruleset.structure()]
     commands += [{"flush": table}, *({"add": each} for each in ruleset.rules())]
     _nft(commands)
