@@ -203,7 +203,7 @@ def test_peer_add_prints_the_configuration_alone(initialised: Wgbind) -> None:
     assert added.code == 0
     lines = added.out.splitlines()
     assert lines[0] == "[Interface]"
-    assert all(re.fullmatch(r"|\[[A-Z][a-z]+\]|[A-Za-z]+ = .+", line) for line in lines)
+    assert all(re.fullmatch(r"|\[[A-Z][a-z]+\]|(# )?[A-Za-z]+ = .+", line) for line in lines)
     (private_key,) = re.findall(r"PrivateKey = (.+)", added.out)
     (peer,) = Server("wg0").peers.list()
     assert peer.public_key == PrivateKey(private_key).public_key()
