@@ -75,5 +75,5 @@ def spoofed(ruleset: Ruleset, address: IPv4Address) -> bool:
         else:
             network = ip_network(f"{each['prefix']['addr']}/{each['prefix']['len']}")
             first, last = network[0], network[-1]
-        found |= first <= address <= last
+        found |= int(first) <= int(address) <= int(last)
     return not found

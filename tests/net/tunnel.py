@@ -82,8 +82,8 @@ class Tunnel:
         server.ip("link", "add", self.name, "address", "02:00:00:00:00:01", "type", "bridge")
         for setting in ("iptables", "ip6tables"):  # bridged frames are no packets of ours
             server.sysctl(f"net.bridge.bridge-nf-call-{setting}", "0")
-        for address in ADDRESSES:
-            server.ip("address", "add", str(address), "dev", self.name, "nodad")
+        for inner in ADDRESSES:
+            server.ip("address", "add", str(inner), "dev", self.name, "nodad")
         server.ip("link", "set", self.name, "up")
         for host, number, addresses in ((self.a, 0, A), (self.b, 1, B)):
             port = f"port{number}"
