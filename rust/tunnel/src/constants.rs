@@ -16,6 +16,12 @@ pub const DATA_OVERHEAD: usize = 32;
 pub const PADDING: usize = 16;
 /// Counters from here on are refused: 2^64 - 2^13 - 1.
 pub const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
+/// The initiator of a session that old makes a new one.
+pub const REKEY_AFTER_TIME: Duration = Duration::from_secs(120);
+/// A session that old is used no more.
+pub const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
+/// An initiation without an answer is sent again after this.
+pub const REKEY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Received data that nothing answered for this long is answered with a keepalive.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Unanswered data for this long starts a handshake: Keepalive-Timeout + Rekey-Timeout.

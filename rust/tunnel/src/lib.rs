@@ -23,6 +23,7 @@ pub mod offload;
 pub mod packet;
 mod peer;
 pub mod stats;
+mod timers;
 mod tunnel;
 
 pub use batch::{

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use crate::batch::{DatagramsOut, Endpoint, Now};
 use crate::constants::{
     DATA_OVERHEAD, HANDSHAKE_INITIATION_SIZE, HANDSHAKE_TRAFFIC_CLASS, INITIATION_INTERVAL,
-    KEEPALIVE_TIMEOUT, MAX_STAGED_BYTES, MAX_STAGED_PACKETS, PADDING, SILENCE, TICK,
+    MAX_STAGED_BYTES, MAX_STAGED_PACKETS, PADDING,
 };
 use crate::identity::Identity;
 use crate::index::IndexTable;
@@ -18,14 +18,16 @@ use crate::key::{PresharedKey, PublicKey};
 use crate::packet::ecn;
 use crate::stats::{Drops, PeerStatus};
 
+mod timers;
+
 /// Configuration and state of one peer. Without traffic it has no `Tunn`, which takes 11 KB.
 pub(crate) struct Peer {
     pub(crate) public_key: PublicKey,
     pub(crate) preshared_key: Option<PresharedKey>,
     pub(crate) endpoint: Option<Endpoint>,
     pub(crate) allowed_ips: BTreeSet<IpNet>,
-    /// Whether the tunnel has it on the list of peers with timers.
-    pub(crate) watched: bool,
+    /// When its timers are to be looked at.
+    pub(crate) due: Option<Instant>,
     persistent_keepalive: u16,
     tunn: Option<Live>,
     staged: VecDeque<Vec<u8>>,
@@ -48,6 +50,10 @@ struct Live {
     first_unacknowledged: Option<Instant>,
     /// When an initiation of the peer was last accepted.
     last_initiation: Option<Instant>,
+    /// When we last sent an initiation that nothing has answered.
+    initiated: Option<Instant>,
+    /// Whether boringtun gave up and forgot all keys; nothing of it is due until a new handshake.
+    given_up: bool,
     /// Our receiver index of a handshake that we answered and the peer has not used yet.
     unconfirmed: Option<u32>,
 }
@@ -71,7 +77,7 @@ impl Peer {
             preshared_key: None,
             endpoint: None,
             allowed_ips: BTreeSet::new(),
-            watched: false,
+            due: None,
             persistent_keepalive: 0,
             tunn: None,
             staged: VecDeque::new(),
@@ -107,11 +113,6 @@ impl Peer {
         self.persistent_keepalive = seconds;
     }
 
-    /// Whether the peer's timers have to be looked at.
-    pub(crate) fn has_timers(&self) -> bool {
-        self.tunn.is_some() || self.persistent_keepalive > 0
-    }
-
     /// Makes the tunnel, if there is none.
     pub(crate) fn wake(
         &mut self,
@@ -140,6 +141,8 @@ impl Peer {
             first_unanswered: None,
             first_unacknowledged: None,
             last_initiation: None,
+            initiated: None,
+            given_up: false,
             unconfirmed: None,
         });
     }
@@ -250,7 +253,7 @@ impl Peer {
     }
 
     /// Starts a handshake, unless one is under way.
-    pub(crate) fn initiate(&mut self, out: &mut DatagramsOut) {
+    pub(crate) fn initiate(&mut self, now: Now, out: &mut DatagramsOut) {
         let (Some(live), Some(endpoint)) = (&mut self.tunn, &self.endpoint) else {
             return;
         };
@@ -261,6 +264,8 @@ impl Peer {
             let len = datagram.len();
             out.push(len, endpoint, HANDSHAKE_TRAFFIC_CLASS);
             self.tx_bytes += len as u64;
+            live.initiated = Some(now.instant);
+            live.given_up = false;
         }
     }
 
@@ -304,6 +309,7 @@ impl Peer {
         let len = response.len();
         live.unconfirmed = Some(little_endian(&response[4..8]));
         live.last_initiation = Some(now.instant);
+        live.given_up = false;
         self.authenticated(from, message.len(), now);
         out.push(len, &from, HANDSHAKE_TRAFFIC_CLASS);
         self.tx_bytes += len as u64;
@@ -330,6 +336,7 @@ impl Peer {
             return false;
         };
         let len = keepalive.len();
+        live.initiated = None;
         live.unconfirmed = None;
         self.authenticated(from, message.len(), now);
         self.last_handshake = Some(now.unix);
@@ -392,84 +399,6 @@ impl Peer {
             self.last_handshake = Some(now.unix);
         }
         self.flush(staged, mtu, now, out);
-    }
-
-    // --- Time.
-
-    /// Looks at the peer's timers; false if its handshake was given up.
-    pub(crate) fn tick(&mut self, now: Now, out: &mut DatagramsOut) -> bool {
-        self.reply_is_due(now) || self.update_timers(now, out)
-    }
-
-    /// Sends the keepalive that is due, if one is.
-    ///
-    /// Passive: data came and nothing went back for 10 s. boringtun has this too, but its stamps
-    /// are those of its ticks, and it takes data that came in the tick of our last packet for
-    /// answered. Persistent: nothing authenticated went either way for the interval; never given
-    /// up (the paper, section 6.5).
-    pub(crate) fn keep_alive(&mut self, now: Now, out: &mut DatagramsOut) {
-        let since = |then| now.instant.saturating_duration_since(then);
-        let passive = self
-            .tunn
-            .as_ref()
-            .and_then(|live| live.first_unacknowledged)
-            .is_some_and(|first| since(first) >= KEEPALIVE_TIMEOUT);
-        let interval = Duration::from_secs(self.persistent_keepalive.into());
-        let persistent = self.persistent_keepalive > 0
-            && self
-                .last_traversal
-                .is_none_or(|last| since(last) >= interval);
-        if (passive || persistent) && self.has_session() {
-            self.seal(&mut [0; PADDING], 0, 0, 0, out);
-            self.note_sent_keepalive(now);
-        } else if persistent {
-            self.initiate(out);
-        }
-    }
-
-    /// Whether the look at the timers is better put off, once, to give a reply time to arrive.
-    ///
-    /// boringtun counts its 15 seconds of silence from the last message received, not from the
-    /// first one unanswered: a tick right after sending to a peer that was idle starts a needless
-    /// handshake (upstream issue 363).
-    fn reply_is_due(&self, now: Now) -> bool {
-        let Some(live) = &self.tunn else { return false };
-        let since = |then| now.instant.saturating_duration_since(then);
-        live.first_unanswered.is_some_and(|sent| since(sent) < TICK)
-            && since(live.last_received) >= SILENCE - 2 * TICK
-            && since(live.last_tick) < 2 * TICK
-    }
-
-    /// Lets boringtun see the time; false if it gave up on a handshake.
-    ///
-    /// Sessions expire only here, and every time stamp that it takes is that of the last call: a
-    /// handshake message that arrives long after it would be stamped stale, and the new session
-    /// thrown away by the next call.
-    fn update_timers(&mut self, now: Now, out: &mut DatagramsOut) -> bool {
-        let Some(live) = &mut self.tunn else {
-            return true;
-        };
-        live.last_tick = now.instant;
-        let room = out.room(HANDSHAKE_INITIATION_SIZE);
-        match live.tunn.update_timers(room) {
-            TunnResult::WriteToNetwork(datagram) => {
-                let len = datagram.len();
-                let traffic_class = match len {
-                    HANDSHAKE_INITIATION_SIZE => HANDSHAKE_TRAFFIC_CLASS,
-                    _ => 0,
-                };
-                if let Some(endpoint) = &self.endpoint {
-                    out.push(len, endpoint, traffic_class);
-                    self.tx_bytes += len as u64;
-                    if traffic_class == 0 {
-                        self.note_sent_keepalive(now);
-                    }
-                }
-                true
-            }
-            TunnResult::Err(WireGuardError::ConnectionExpired) => false,
-            _ => true,
-        }
     }
 }
 

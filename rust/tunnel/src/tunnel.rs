@@ -21,6 +21,10 @@ use crate::offload;
 use crate::packet::{ecn, ip};
 use crate::peer::{Peer, Received};
 use crate::stats::{Drops, PeerStatus};
+use crate::timers::Timers;
+
+/// Peers whose timers are looked at between two batches: more would delay packets.
+const LOOKS_PER_CALL: usize = 256;
 
 /// All peers of one device and what is between them and us.
 ///
@@ -35,9 +39,7 @@ pub struct Tunnel {
     indices: IndexTable,
     allowed_ips: AllowedIps<usize>,
     hub: Hub,
-    /// Slots of peers whose timers have to be looked at.
-    timed: Vec<usize>,
-    next_tick: Option<Instant>,
+    timers: Timers,
     staged_bytes: usize,
     drops: Drops,
 }
@@ -55,8 +57,7 @@ impl Tunnel {
             indices: IndexTable::default(),
             allowed_ips: AllowedIps::default(),
             hub: Hub::default(),
-            timed: Vec::new(),
-            next_tick: None,
+            timers: Timers::default(),
             staged_bytes: 0,
             drops: Drops::default(),
         }
@@ -182,6 +183,7 @@ impl Tunnel {
             self.drops.unknown_index += 1;
             return;
         };
+        self.refresh(slot, now, &mut out.datagrams);
         let Some(peer) = &mut self.peers[slot] else {
             return;
         };
@@ -202,6 +204,7 @@ impl Tunnel {
                 now,
                 &mut out.datagrams,
             );
+            self.look(slot, now.instant + TICK);
         }
         match received {
             Received::Packet(len) => {
@@ -247,6 +250,7 @@ impl Tunnel {
         let Some(slot) = self.allowed_ips.lookup(header.destination) else {
             return false;
         };
+        self.refresh(slot, now, out);
         let Some(peer) = &mut self.peers[slot] else {
             return false;
         };
@@ -255,6 +259,7 @@ impl Tunnel {
         }
         peer.seal(plain, 0, header.total_len, self.mtu, out);
         peer.note_sent(now);
+        self.look(slot, now.instant + TICK);
         true
     }
 
@@ -284,6 +289,7 @@ impl Tunnel {
             return;
         }
         self.wake(slot, now);
+        self.refresh(slot, now, &mut out.datagrams);
         let Some(peer) = &mut self.peers[slot] else {
             return;
         };
@@ -312,7 +318,7 @@ impl Tunnel {
         } else if has_session {
             peer.note_sent(now);
         } else {
-            peer.initiate(&mut out.datagrams);
+            peer.initiate(now, &mut out.datagrams);
         }
     }
 
@@ -320,45 +326,41 @@ impl Tunnel {
 
     /// Looks at the timers that are due.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Outbox) {
-        if self.next_tick.is_none_or(|next| now.instant < next) {
-            return;
-        }
-        self.next_tick = Some(now.instant + TICK);
-        for position in (0..self.timed.len()).rev() {
-            let slot = self.timed[position];
-            self.wake_for_keepalive(slot, now);
-            match &mut self.peers[slot] {
-                Some(peer) if peer.has_timers() => {
-                    if !peer.tick(now, &mut out.datagrams) {
-                        peer.drop_staged(&mut self.staged_bytes, &mut self.drops);
-                    }
-                    peer.keep_alive(now, &mut out.datagrams);
-                }
-                Some(peer) => {
-                    peer.watched = false;
-                    self.timed.swap_remove(position);
-                }
-                None => {
-                    self.timed.swap_remove(position);
-                }
+        for _ in 0..LOOKS_PER_CALL {
+            let Some((due, slot)) = self.timers.pop(now.instant) else {
+                break;
+            };
+            let awaited = self.peers[slot]
+                .as_mut()
+                .and_then(|peer| peer.due.take_if(|at| *at == due));
+            if awaited.is_none() {
+                continue;
             }
-        }
-        if self.timed.is_empty() {
-            self.next_tick = None;
+            self.wake_for_keepalive(slot, now);
+            let Some(peer) = &mut self.peers[slot] else {
+                continue;
+            };
+            if !peer.tick(now, &mut out.datagrams) {
+                peer.drop_staged(&mut self.staged_bytes, &mut self.drops);
+            }
+            peer.keep_alive(now, &mut out.datagrams);
+            if let Some(at) = peer.next_look(now) {
+                self.look(slot, at);
+            }
         }
     }
 
     /// When [`Tunnel::handle_timeout`] is to be called next, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        self.next_tick.map(|next| (next, "timers of the peers"))
+        self.timers.next().map(|next| (next, "timers of the peers"))
     }
 
     /// Makes the peer's tunnel, if it has none and we have a key.
     fn wake(&mut self, slot: usize, now: Now) {
         if let (Some(peer), Some(identity)) = (&mut self.peers[slot], &self.identity) {
             peer.wake(slot, identity, &mut self.indices, now);
-            self.watch(slot, now);
+            self.look(slot, now.instant + TICK);
         }
     }
 
@@ -374,14 +376,23 @@ impl Tunnel {
         }
     }
 
-    /// Has the peer's timers looked at from now on.
-    fn watch(&mut self, slot: usize, now: Now) {
+    /// Has the peer's timers looked at by `at`.
+    fn look(&mut self, slot: usize, at: Instant) {
         if let Some(peer) = &mut self.peers[slot]
-            && !std::mem::replace(&mut peer.watched, true)
+            && peer.due.is_none_or(|due| at < due)
         {
-            self.timed.push(slot);
+            peer.due = Some(at);
+            self.timers.insert(at, slot);
         }
-        self.next_tick.get_or_insert(now.instant + TICK);
+    }
+
+    /// Sets the clock of a peer that is about to be used after a silence.
+    fn refresh(&mut self, slot: usize, now: Now, out: &mut DatagramsOut) {
+        if let Some(peer) = &mut self.peers[slot]
+            && !peer.refresh(now, out)
+        {
+            peer.drop_staged(&mut self.staged_bytes, &mut self.drops);
+        }
     }
 
     // --- Configuration.
@@ -406,7 +417,7 @@ impl Tunnel {
             return Err(Error::TooManyPeers(MAX_PEERS));
         }
         if let Some(private_key) = private_key {
-            self.set_private_key(private_key);
+            self.set_private_key(private_key, now);
         }
         if let Some(networks) = hub {
             self.hub = Hub::new(&networks);
@@ -420,13 +431,19 @@ impl Tunnel {
         Ok(())
     }
 
-    fn set_private_key(&mut self, private_key: Option<PrivateKey>) {
+    fn set_private_key(&mut self, private_key: Option<PrivateKey>, now: Now) {
         if private_key.as_ref() == self.private_key() {
             return;
         }
         self.identity = private_key.map(Identity::new);
-        for peer in self.peers.iter_mut().flatten() {
+        for slot in 0..self.peers.len() {
+            let Some(peer) = &mut self.peers[slot] else {
+                continue;
+            };
             peer.forget(&mut self.indices);
+            if peer.persistent_keepalive() > 0 {
+                self.look(slot, now.instant + TICK);
+            }
         }
         if let Some(identity) = &self.identity {
             let own = *identity.public_key();
@@ -493,7 +510,7 @@ impl Tunnel {
             peer.set_persistent_keepalive(seconds);
         }
         if peer.persistent_keepalive() > 0 {
-            self.watch(slot, now);
+            self.look(slot, now.instant + TICK);
             self.wake_for_keepalive(slot, now);
             if let Some(peer) = &mut self.peers[slot] {
                 peer.keep_alive(now, &mut out.datagrams);
@@ -525,11 +542,6 @@ impl Tunnel {
         if let Some(mut peer) = self.peers[slot].take() {
             peer.forget(&mut self.indices);
             peer.drop_staged(&mut self.staged_bytes, &mut self.drops);
-        }
-        // The slot may go to another peer, which is watched for itself: an entry that is left
-        // behind would have it looked at twice.
-        if let Some(position) = self.timed.iter().position(|timed| *timed == slot) {
-            self.timed.swap_remove(position);
         }
         self.free.push(slot);
     }

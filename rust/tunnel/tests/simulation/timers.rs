@@ -175,3 +175,28 @@ fn idle_peers_say_nothing() {
         world.kinds_since(quiet)
     );
 }
+
+#[test]
+fn a_silent_peer_is_left_alone() {
+    let mut world = World::hub(1);
+    assert!(world.ping(1, 0));
+    let next_look = |world: &World| {
+        let (at, _) = world.nodes[0].tunnel.poll_timeout()?;
+        Some(at.saturating_duration_since(world.now().instant))
+    };
+    assert!(next_look(&world) <= Some(Duration::from_millis(500)));
+    world.run(Duration::from_secs(31));
+    let looks = (0..100)
+        .filter(|_| {
+            world.run(Duration::from_secs(1));
+            next_look(&world) > Some(Duration::from_secs(1))
+        })
+        .count();
+    assert!(looks > 80, "{looks}");
+
+    // The session's keys are gone, and with them the last reason to look.
+    world.run(Duration::from_secs(500));
+    assert_eq!(next_look(&world), None);
+    assert!(world.ping(1, 0));
+    assert!(next_look(&world).is_some());
+}

@@ -1,0 +1,172 @@
+//! A peer's timers: boringtun's, and the keepalives, which are ours.
+
+use std::time::{Duration, Instant};
+
+use boringtun::noise::TunnResult;
+use boringtun::noise::errors::WireGuardError;
+
+use super::Peer;
+use crate::batch::{DatagramsOut, Now};
+use crate::constants::{
+    HANDSHAKE_INITIATION_SIZE, HANDSHAKE_TRAFFIC_CLASS, KEEPALIVE_TIMEOUT, PADDING,
+    REJECT_AFTER_TIME, REKEY_AFTER_TIME, REKEY_TIMEOUT, SILENCE, TICK,
+};
+
+/// A peer that was heard or spoken to so recently is looked at regularly.
+const RECENT: Duration = Duration::from_secs(2);
+
+/// What is awaited for longer than its time and this will not happen any more.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Ages of a session at which its initiator renews it, having sent and having received, and at
+/// which it ends (the paper, section 6.2).
+const SESSION_AGES: [Duration; 3] = [
+    REKEY_AFTER_TIME,
+    REJECT_AFTER_TIME
+        .saturating_sub(KEEPALIVE_TIMEOUT)
+        .saturating_sub(REKEY_TIMEOUT),
+    REJECT_AFTER_TIME,
+];
+
+/// How often a peer with sessions is looked at though nothing is awaited.
+const IDLE_LOOK: Duration = Duration::from_secs(10);
+
+/// Looks at idle peers fall together on multiples of this.
+const GRAIN: Duration = Duration::from_millis(100);
+
+impl Peer {
+    /// Looks at the peer's timers; false if its handshake was given up.
+    pub(crate) fn tick(&mut self, now: Now, out: &mut DatagramsOut) -> bool {
+        self.reply_is_due(now) || self.update_timers(now, out)
+    }
+
+    /// Sends the keepalive that is due, if one is.
+    ///
+    /// Passive: data came and nothing went back for 10 s. boringtun has this too, but its stamps
+    /// are those of its ticks, and it takes data that came in the tick of our last packet for
+    /// answered. Persistent: nothing authenticated went either way for the interval; never given
+    /// up (the paper, section 6.5).
+    pub(crate) fn keep_alive(&mut self, now: Now, out: &mut DatagramsOut) {
+        let since = |then| now.instant.saturating_duration_since(then);
+        let passive = self
+            .tunn
+            .as_ref()
+            .and_then(|live| live.first_unacknowledged)
+            .is_some_and(|first| since(first) >= KEEPALIVE_TIMEOUT);
+        let interval = Duration::from_secs(self.persistent_keepalive.into());
+        let persistent = self.persistent_keepalive > 0
+            && self
+                .last_traversal
+                .is_none_or(|last| since(last) >= interval);
+        if (passive || persistent) && self.has_session() {
+            self.seal(&mut [0; PADDING], 0, 0, 0, out);
+            self.note_sent_keepalive(now);
+        } else if persistent {
+            self.initiate(now, out);
+        }
+    }
+
+    /// Whether the look at the timers is better put off, once, to give a reply time to arrive.
+    ///
+    /// boringtun counts its 15 seconds of silence from the last message received, not from the
+    /// first one unanswered: a tick right after sending to a peer that was idle starts a needless
+    /// handshake (upstream issue 363).
+    fn reply_is_due(&self, now: Now) -> bool {
+        let Some(live) = &self.tunn else { return false };
+        let since = |then| now.instant.saturating_duration_since(then);
+        live.first_unanswered.is_some_and(|sent| since(sent) < TICK)
+            && since(live.last_received) >= SILENCE - 2 * TICK
+            && since(live.last_tick) < 2 * TICK
+    }
+
+    /// Lets boringtun see the time; false if it gave up on a handshake.
+    ///
+    /// Sessions expire only here, and every time stamp that it takes is that of the last call: a
+    /// handshake message that arrives long after it would be stamped stale, and the new session
+    /// thrown away by the next call.
+    pub(super) fn update_timers(&mut self, now: Now, out: &mut DatagramsOut) -> bool {
+        let Some(live) = &mut self.tunn else {
+            return true;
+        };
+        live.last_tick = now.instant;
+        let room = out.room(HANDSHAKE_INITIATION_SIZE);
+        match live.tunn.update_timers(room) {
+            TunnResult::WriteToNetwork(datagram) => {
+                let len = datagram.len();
+                let traffic_class = match len {
+                    HANDSHAKE_INITIATION_SIZE => HANDSHAKE_TRAFFIC_CLASS,
+                    _ => 0,
+                };
+                if let Some(endpoint) = &self.endpoint {
+                    out.push(len, endpoint, traffic_class);
+                    self.tx_bytes += len as u64;
+                    if traffic_class == 0 {
+                        self.note_sent_keepalive(now);
+                    } else {
+                        live.initiated = Some(now.instant);
+                    }
+                }
+                true
+            }
+            TunnResult::Err(WireGuardError::ConnectionExpired) => {
+                live.initiated = None;
+                live.given_up = true;
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether boringtun's clock stands, because there was nothing to look at: then it is to be
+    /// set before the tunnel is used. A peer whose timers run is looked at more often than that.
+    pub(crate) fn is_stale(&self, now: Now) -> bool {
+        self.tunn
+            .as_ref()
+            .is_some_and(|live| now.instant.saturating_duration_since(live.last_tick) > 2 * TICK)
+    }
+
+    /// Sets boringtun's clock; false if it gave up on a handshake.
+    pub(crate) fn refresh(&mut self, now: Now, out: &mut DatagramsOut) -> bool {
+        !self.is_stale(now) || self.update_timers(now, out)
+    }
+
+    /// When the peer's timers are to be looked at again, if ever.
+    ///
+    /// Twice a second while something is awaited; else when a session reaches an age at which
+    /// something is due, and now and then, for older sessions to be forgotten.
+    pub(crate) fn next_look(&self, now: Now) -> Option<Instant> {
+        let live = self.tunn.as_ref()?;
+        let soon = now.instant + TICK;
+        let within = |then: Option<Instant>, limit| {
+            then.is_some_and(|then| now.instant.saturating_duration_since(then) < limit)
+        };
+        if within(self.last_traversal, RECENT)
+            || within(live.first_unanswered, SILENCE + GRACE)
+            || within(live.first_unacknowledged, KEEPALIVE_TIMEOUT + GRACE)
+            || within(live.initiated, REKEY_TIMEOUT + GRACE)
+            || !self.staged.is_empty()
+        {
+            return Some(soon);
+        }
+        let keepalive = (self.persistent_keepalive > 0).then(|| {
+            let interval = Duration::from_secs(self.persistent_keepalive.into());
+            self.last_traversal
+                .map_or(soon, |last| soon.max(last + interval))
+        });
+        if live.given_up {
+            return keepalive;
+        }
+        let age = live.tunn.time_since_last_handshake();
+        let birthday = age.and_then(|age| {
+            let next = SESSION_AGES.into_iter().find(|next| *next > age)?;
+            Some(now.instant + (next - age))
+        });
+        // On the same moments for all peers, so that a sleeping machine is woken seldom.
+        let past = (now.unix + IDLE_LOOK).as_nanos() % GRAIN.as_nanos();
+        let idle = now.instant + IDLE_LOOK + GRAIN - Duration::from_nanos(past as u64);
+        [keepalive, birthday, Some(idle)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
