@@ -135,7 +135,7 @@ def test_sigkill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
             told = answers(processes)
         told_most = max(told_most, len(told))
         check(path, told, killed=2)
-    assert told_most > 20  # they were killed at work
+    assert told_most > 5  # they were killed at work
 
 
 def test_a_reader_sees_one_moment(tmp_path: Path) -> None:
