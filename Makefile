@@ -50,7 +50,7 @@ test: test-rust test-python ## run all tests, Rust and Python
 
 .PHONY: test-rust
 test-rust: ## run the Rust tests, then the simulation on a virtual clock
-	cargo test --locked --workspace
+	cargo test --locked
 	cargo test --locked -p wgbind-tunnel --features virtual-clock --test simulation
 
 .PHONY: test-python
