@@ -15,6 +15,7 @@ pub mod batch;
 pub mod change;
 pub mod constants;
 pub mod error;
+mod handshakes;
 mod hub;
 mod identity;
 mod index;

@@ -31,6 +31,8 @@ drops! {
     mac1,
     /// Handshake messages that got a cookie reply instead of an answer.
     under_load,
+    /// Initiations that came when too many others waited for their answer.
+    crowded,
     /// Handshake messages from no peer of ours, or that do not decrypt.
     handshake,
     /// Messages with a receiver index that is not ours.

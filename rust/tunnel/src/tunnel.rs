@@ -13,6 +13,7 @@ use crate::constants::{
     HANDSHAKE_TRAFFIC_CLASS, MAX_PEERS, REJECT_AFTER_MESSAGES, TICK,
 };
 use crate::error::Error;
+use crate::handshakes::{Handshakes, Initiation};
 use crate::hub::Hub;
 use crate::identity::{Identity, Verdict};
 use crate::index::IndexTable;
@@ -39,6 +40,7 @@ pub struct Tunnel {
     indices: IndexTable,
     allowed_ips: AllowedIps<usize>,
     hub: Hub,
+    handshakes: Handshakes,
     timers: Timers,
     staged_bytes: usize,
     drops: Drops,
@@ -57,6 +59,7 @@ impl Tunnel {
             indices: IndexTable::default(),
             allowed_ips: AllowedIps::default(),
             hub: Hub::default(),
+            handshakes: Handshakes::default(),
             timers: Timers::default(),
             staged_bytes: 0,
             drops: Drops::default(),
@@ -129,6 +132,18 @@ impl Tunnel {
         if self.verify(message, from, out).is_none() {
             return;
         }
+        if !self.handshakes.push(message, from, now) {
+            self.drops.crowded += 1;
+        }
+        self.answer_initiation(now, out);
+    }
+
+    /// Answers the next initiation, if it is time.
+    fn answer_initiation(&mut self, now: Now, out: &mut Outbox) {
+        let Some(Initiation { message, from, .. }) = self.handshakes.pop(now) else {
+            return;
+        };
+        let message = &message[..];
         let slot = self
             .identity
             .as_ref()
@@ -197,6 +212,7 @@ impl Tunnel {
             .room(message.len().max(HANDSHAKE_INITIATION_SIZE));
         let received = peer.open(message, plain, from, now);
         if !matches!(received, Received::Rejected) {
+            self.handshakes.data_flows();
             peer.confirm(
                 message,
                 &mut self.staged_bytes,
@@ -267,6 +283,7 @@ impl Tunnel {
 
     /// Takes packets from the TUN device.
     pub fn handle_packets(&mut self, batch: &mut [PacketIn], now: Now, out: &mut Outbox) {
+        self.handshakes.data_flows();
         for packet in batch {
             self.handle_packet(packet, now, out);
         }
@@ -326,6 +343,7 @@ impl Tunnel {
 
     /// Looks at the timers that are due.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Outbox) {
+        self.answer_initiation(now, out);
         for _ in 0..LOOKS_PER_CALL {
             let Some((due, slot)) = self.timers.pop(now.instant) else {
                 break;
@@ -353,7 +371,9 @@ impl Tunnel {
     /// When [`Tunnel::handle_timeout`] is to be called next, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        self.timers.next().map(|next| (next, "timers of the peers"))
+        let looks = self.timers.next().map(|at| (at, "timers of the peers"));
+        let answer = self.handshakes.next().map(|at| (at, "handshakes"));
+        [looks, answer].into_iter().flatten().min()
     }
 
     /// Makes the peer's tunnel, if it has none and we have a key.

@@ -154,3 +154,17 @@ fn crossing_handshakes_end_in_a_session() {
         1
     );
 }
+
+#[test]
+fn many_initiations_wait_for_their_turns() {
+    let mut world = World::hub(20);
+    for client in 1..=20 {
+        world.send(client, &packet(inner(client), inner(0), b"hello"));
+    }
+    world.run(LATENCY);
+    let responses = world.kinds_since(Duration::ZERO)[&Kind::Response];
+    assert_eq!(responses, 1, "all came in one moment");
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.nodes[0].received.len(), 20);
+    assert_eq!(world.drops(0).crowded, 0);
+}
