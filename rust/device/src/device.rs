@@ -1,32 +1,36 @@
-//! The device: a handle on the worker and the control socket.
+//! The device: a handle on the workers and the control socket.
 
 use std::any::Any;
 use std::fmt;
+use std::io;
+use std::iter;
+use std::ops::AddAssign;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use wgbind_tunnel::{Drops, PeerStatus, PrivateKey, Tunnel, TunnelChange};
+use wgbind_tunnel::share::MAX_WORKERS;
+use wgbind_tunnel::{Drops, PeerStatus, PrivateKey, Share, Tunnel, TunnelChange};
 
 use crate::error::Error;
+use crate::exchange::Exchange;
 use crate::name::InterfaceName;
+use crate::remote::{Line, Remote};
+use crate::steering;
 use crate::sys::EventFd;
 use crate::tun::Tun;
 use crate::uapi::ControlSocket;
 use crate::udp::UdpSockets;
-use crate::worker::{Command, Summary, Worker};
+use crate::worker::Worker;
 
 /// Where `wg` looks for control sockets.
 const CONTROL_DIRECTORY: &str = "/var/run/wireguard";
 
-/// Commands that wait for the worker; who sends more waits too.
+/// Commands that wait for a worker; who sends more waits too.
 const MAX_COMMANDS: usize = 16;
-
-/// Peers that are read between two batches.
-const PEERS_PAGE: usize = 256;
 
 /// What is fixed when a device is opened.
 #[derive(Clone, Debug)]
@@ -37,6 +41,25 @@ pub struct DeviceConfig {
     pub mtu: u16,
     /// Whether to open `/var/run/wireguard/NAME.sock`, where `wg` looks.
     pub control_socket: bool,
+    /// Threads that move packets, 1 to 16; none leaves it to us: one on a machine with one or two
+    /// cores, else one for each core. Several do not take a persistent interface.
+    pub workers: Option<usize>,
+}
+
+impl DeviceConfig {
+    fn workers(&self) -> Result<usize, Error> {
+        match self.workers {
+            Some(workers @ 1..=MAX_WORKERS) => Ok(workers),
+            Some(workers) => Err(Error::Workers(workers)),
+            None => Ok(
+                match thread::available_parallelism().map_or(1, usize::from) {
+                    // One alone keeps pace with what two cores leave it, and hands nothing over.
+                    ..=2 => 1,
+                    cores => cores.min(MAX_WORKERS),
+                },
+            ),
+        }
+    }
 }
 
 /// A change of a device; what is `None` stays as it is.
@@ -59,6 +82,13 @@ pub struct IoDrops {
     pub udp_send: u64,
 }
 
+impl AddAssign for IoDrops {
+    fn add_assign(&mut self, other: Self) {
+        self.tun += other.tun;
+        self.udp_send += other.udp_send;
+    }
+}
+
 impl IoDrops {
     /// Every reason by name, with its count.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
@@ -79,7 +109,8 @@ pub struct Snapshot {
     pub fwmark: u32,
     /// The interface's MTU in bytes; where it moved to another namespace, that of before.
     pub mtu: u16,
-    /// The peers, in the order in which they were added.
+    /// The peers of the first worker, then those of the next, each in the order in which they
+    /// were added.
     pub peers: Vec<PeerStatus>,
     /// What the tunnel dropped.
     pub drops: Drops,
@@ -96,7 +127,7 @@ pub enum Ended {
     InterfaceRemoved,
     /// Its control socket was deleted, which is how other programs end a userspace device.
     SocketRemoved,
-    /// Its worker failed, which is a bug; the text says what it said.
+    /// One of its workers failed, which is a bug; the text says what it said.
     Failed(String),
 }
 
@@ -131,55 +162,65 @@ impl Device {
 
     pub(crate) fn open_in(control_directory: &Path, config: &DeviceConfig) -> Result<Self, Error> {
         let name = InterfaceName::parse(&config.name)?;
-        let tun = Tun::open(&name, config.mtu)?;
-        let sockets = UdpSockets::bind(0, 0)?;
+        let workers = config.workers()?;
+        let tuns = if workers == 1 {
+            vec![Tun::open(&name, config.mtu)?]
+        } else {
+            Tun::open_queues(&name, config.mtu, workers, steering::steer_packets)?
+        };
         let control = if config.control_socket {
             Some(ControlSocket::bind(control_directory, &name)?)
         } else {
             None
         };
-        Self::start(name, config.mtu, tun, sockets, control)
+        Self::start(name, config.mtu, tuns, control)
     }
 
     fn start(
         name: InterfaceName,
         mtu: u16,
-        tun: Tun,
-        sockets: UdpSockets,
+        tuns: Vec<Tun>,
         control: Option<ControlSocket>,
     ) -> Result<Self, Error> {
-        let event = || {
-            EventFd::new()
-                .map(Arc::new)
-                .map_err(Error::io("making an eventfd"))
-        };
-        let (commands, received) = sync_channel(MAX_COMMANDS);
-        let remote = Remote {
-            commands,
-            wake: event()?,
-            state: Arc::new(State {
-                ended: Mutex::new(None),
-                changed: Condvar::new(),
-                closing: event()?,
-            }),
-        };
-        let worker = Worker::new(
-            tun,
-            sockets,
-            Tunnel::new(mtu),
-            received,
-            remote.wake.clone(),
-        );
-        let state = remote.state.clone();
+        let count = tuns.len();
+        let wakes = iter::repeat_with(EventFd::new)
+            .take(count)
+            .map(|event| event.map(Arc::new))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(Error::io("making an eventfd"))?;
+        let mut exchanges = (count > 1).then(|| Exchange::between(&wakes).into_iter());
+        let mut lines = Vec::new();
+        let mut workers = Vec::new();
+        let sockets = UdpSockets::bind_group(0, 0, count)?;
+        for (((tun, sockets), share), wake) in
+            iter::zip(tuns, sockets).zip(Share::split(count)).zip(wakes)
+        {
+            let (commands, received) = sync_channel(MAX_COMMANDS);
+            lines.push(Line {
+                commands,
+                wake: wake.clone(),
+            });
+            let exchange = exchanges.as_mut().and_then(Iterator::next);
+            let tunnel = Tunnel::shared(mtu, share);
+            workers.push(Worker::new(tun, sockets, tunnel, received, wake, exchange));
+        }
+        let remote = Remote::new(lines)?;
         // From here on a failure drops the device, which ends what was started.
         let device = Self {
             name,
             remote,
             threads: Mutex::default(),
         };
-        device.spawn("worker", move || {
-            state.end(until_panic(|| worker.run()));
-        })?;
+        for (number, worker) in workers.into_iter().enumerate() {
+            let role = match count {
+                1 => "worker".to_owned(),
+                _ => format!("worker {number}"),
+            };
+            let remote = device.remote.clone();
+            device.spawn(&role, move || {
+                remote.note_end(until_panic(|| worker.run()));
+            })?;
+        }
         if let Some(control) = control {
             let remote = device.remote.clone();
             device.spawn("uapi", move || control.serve(&remote))?;
@@ -204,7 +245,7 @@ impl Device {
         self.name.as_str()
     }
 
-    /// Applies a change, all of it or nothing; returns when the worker works by it.
+    /// Applies a change, all of it or nothing; returns when all workers work by it.
     ///
     /// # Errors
     /// [`Error::InUse`] or [`Error::Privilege`] for a port that is not to be had,
@@ -239,15 +280,15 @@ impl Device {
     /// Waits until the device has ended, for at most `timeout`; returns why it ended.
     #[must_use]
     pub fn wait(&self, timeout: Option<Duration>) -> Option<Ended> {
-        self.remote.state.wait(timeout)
+        self.remote.wait(timeout)
     }
 
-    /// Ends the worker and removes interface and control socket. A second call does nothing.
+    /// Ends the workers and removes interface and control socket. A second call does nothing.
     pub fn close(&self) {
         self.remote.end(Ended::Closed);
         let threads = std::mem::take(&mut *lock(&self.threads));
         for thread in threads {
-            // A panic of the worker is kept as `Ended::Failed`.
+            // A panic of a worker is kept as `Ended::Failed`.
             let _ = thread.join();
         }
     }
@@ -259,101 +300,7 @@ impl Drop for Device {
     }
 }
 
-/// What the device, the control socket and its clients hold: a way to talk to the worker.
-#[derive(Clone)]
-pub(crate) struct Remote {
-    commands: SyncSender<Command>,
-    wake: Arc<EventFd>,
-    state: Arc<State>,
-}
-
-struct State {
-    ended: Mutex<Option<Ended>>,
-    changed: Condvar,
-    /// Raised, and never lowered, when the device has ended.
-    closing: Arc<EventFd>,
-}
-
-impl State {
-    fn wait(&self, timeout: Option<Duration>) -> Option<Ended> {
-        let ended = lock(&self.ended);
-        let running = |ended: &mut Option<Ended>| ended.is_none();
-        let ended = match timeout {
-            None => self.changed.wait_while(ended, running),
-            Some(timeout) => self
-                .changed
-                .wait_timeout_while(ended, timeout, running)
-                .map(|(ended, _)| ended)
-                .map_err(|error| PoisonError::new(error.into_inner().0)),
-        };
-        ended.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn end(&self, reason: Ended) {
-        if let Ended::Failed(message) = &reason {
-            tracing::error!("the worker failed: {message}");
-        }
-        *lock(&self.ended) = Some(reason);
-        self.changed.notify_all();
-        self.closing.raise();
-    }
-}
-
-impl Remote {
-    pub(crate) fn set(&self, change: DeviceChange) -> Result<(), Error> {
-        self.ask(|reply| Command::Set(Box::new(change), reply))?
-    }
-
-    pub(crate) fn summary(&self) -> Result<Summary, Error> {
-        self.ask(Command::Summary)
-    }
-
-    /// All peers, a page at a time: the worker moves packets between two pages.
-    pub(crate) fn pages(&self) -> impl Iterator<Item = Result<Vec<PeerStatus>, Error>> {
-        let mut next = Some(0);
-        std::iter::from_fn(move || {
-            let from = next.take()?;
-            let page = self.ask(|reply| Command::Peers {
-                from,
-                limit: PEERS_PAGE,
-                reply,
-            });
-            Some(page.map(|(peers, more)| {
-                next = more;
-                peers
-            }))
-        })
-    }
-
-    /// Tells the worker to end, if it has not.
-    pub(crate) fn end(&self, reason: Ended) {
-        if self.commands.send(Command::End(reason)).is_ok() {
-            self.wake.raise();
-        }
-    }
-
-    /// Raised when the device has ended.
-    pub(crate) fn closing(&self) -> &EventFd {
-        &self.state.closing
-    }
-
-    fn ask<T>(&self, command: impl FnOnce(SyncSender<T>) -> Command) -> Result<T, Error> {
-        let (reply, answer) = sync_channel(1);
-        self.commands
-            .send(command(reply))
-            .map_err(|_| self.ended())?;
-        self.wake.raise();
-        answer.recv().map_err(|_| self.ended())
-    }
-
-    fn ended(&self) -> Error {
-        // The worker hangs up just before it says why.
-        let ended = self.state.wait(None).map(|ended| ended.to_string());
-        Error::Ended(ended.unwrap_or_default())
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What these mutexes hold is whole at every moment.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

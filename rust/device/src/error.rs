@@ -2,6 +2,8 @@
 
 use std::io;
 
+use wgbind_tunnel::share::MAX_WORKERS;
+
 /// Each message is one line that names what is wrong, and the remedy. None carries a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -16,6 +18,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A device cannot have that many workers.
+    #[error("workers: {0}: give a whole number from 1 to {MAX_WORKERS}")]
+    Workers(usize),
     /// The kernel asks for a capability that this process does not have.
     #[error("{what} needs {needs}")]
     Privilege {

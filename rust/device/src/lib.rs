@@ -6,8 +6,11 @@
 
 mod device;
 mod error;
+mod exchange;
 mod latch;
 mod name;
+mod remote;
+mod steering;
 mod sys;
 #[cfg(test)]
 mod testing;

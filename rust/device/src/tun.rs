@@ -25,6 +25,8 @@ pub(crate) struct Removed;
 /// persistent).
 pub(crate) struct Tun {
     file: File,
+    /// Whether it is ours to read from. To write is everybody's.
+    reads: bool,
     /// Any socket of the namespace in which the interface was made: what ioctls on interfaces need.
     namespace: OwnedFd,
     /// The interface's number in that namespace.
@@ -43,6 +45,56 @@ pub(crate) struct Tun {
 impl Tun {
     /// Makes the interface, or takes a persistent one that nobody has open.
     pub(crate) fn open(name: &InterfaceName, mtu: u16) -> Result<Self, Error> {
+        Self::open_queue(name, mtu, 0)
+    }
+
+    /// Makes the interface with a queue for each of several workers. Where `steer` fails there is
+    /// only one, which the first worker reads for all: what the kernel does without a program may
+    /// reorder packets.
+    pub(crate) fn open_queues(
+        name: &InterfaceName,
+        mtu: u16,
+        workers: usize,
+        steer: impl FnOnce(BorrowedFd<'_>, usize) -> io::Result<()>,
+    ) -> Result<Vec<Self>, Error> {
+        let multi_queue = libc::IFF_MULTI_QUEUE;
+        // Exclusively: an interface of several queues has room for other programs' as well.
+        let first = Self::open_queue(name, mtu, multi_queue | libc::IFF_TUN_EXCL)?;
+        let steered = steer(first.as_fd(), workers);
+        let mut queues = vec![first];
+        while queues.len() < workers {
+            queues.push(match steered {
+                Ok(()) => Self::open_queue(name, mtu, multi_queue)?,
+                Err(_) => queues[0]
+                    .writer()
+                    .map_err(Error::io(format!("setting up {name}")))?,
+            });
+        }
+        if let Err(error) = steered {
+            tracing::warn!(
+                "{name}: its queues cannot be steered ({error}), so one worker reads for all; CAP_BPF helps"
+            );
+        }
+        Ok(queues)
+    }
+
+    /// Another one for the same queue, that only writes.
+    fn writer(&self) -> io::Result<Self> {
+        Ok(Self {
+            file: self.file.try_clone()?,
+            reads: false,
+            namespace: self.namespace.try_clone()?,
+            index: self.index,
+            mtu: self.mtu,
+            coalescer: Coalescer::new(self.offloads),
+            offloads: self.offloads,
+            tcp: self.tcp,
+            udp: self.udp,
+            drops: 0,
+        })
+    }
+
+    fn open_queue(name: &InterfaceName, mtu: u16, flags: c_int) -> Result<Self, Error> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -58,7 +110,7 @@ impl Tun {
             })?;
         let mut request = interface_request(name.as_str());
         request.ifr_ifru.ifru_flags =
-            (libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as libc::c_short;
+            (libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR | flags) as libc::c_short;
         interface_ioctl(file.as_fd(), libc::TUNSETIFF, &mut request).map_err(|error| {
             let what = format!("interface {name}");
             match sys::errno(&error) {
@@ -90,6 +142,7 @@ impl Tun {
         let offloads = enable_offloads(&file);
         let tun = Self {
             file,
+            reads: true,
             namespace,
             index,
             mtu,
@@ -147,6 +200,9 @@ impl Tun {
     /// Reads packets until the slots are full or there are no more; returns how many.
     pub(crate) fn read(&mut self, slots: &mut [PacketIn]) -> Result<usize, Removed> {
         let mut filled = 0;
+        if !self.reads {
+            return Ok(0);
+        }
         while let Some(slot) = slots.get_mut(filled) {
             let mut header = [0; VirtioHeader::SIZE];
             let read = self.file.read_vectored(&mut [
@@ -213,6 +269,11 @@ impl Tun {
             self.coalescer = Coalescer::new(offloads);
         }
         Ok(())
+    }
+
+    /// The descriptor to poll, if this is for reading.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.reads.then(|| self.file.as_fd())
     }
 }
 

@@ -4,14 +4,11 @@
 //! used again and again, so nothing is allocated. Whatever others want of the tunnel comes as a
 //! [`Command`] between two batches.
 //!
-//! More cores: N such workers, each with its own queue of the TUN interface
-//! (`IFF_MULTI_QUEUE`), its own sockets in one `SO_REUSEPORT` group and its own tunnel. A peer
-//! belongs to one worker, whose number is in the receiver indices that it hands out; a classic BPF
-//! program on the group (`SO_ATTACH_REUSEPORT_CBPF`) reads the index of a response, a cookie or a
-//! data message and picks that worker's socket. Handshake initiations carry no index: any worker
-//! checks them and hands them to the peer's own. A packet that the kernel reads into another
-//! worker's TUN queue crosses over in a batch, through a bounded ring. `Tunnel`, `Tun` and
-//! `UdpSockets` stay as they are.
+//! More cores: N such workers, each with its own queue of the TUN interface, its own sockets in one
+//! `SO_REUSEPORT` group and its own tunnel. A peer belongs to one worker, which alone talks to it.
+//! The kernel gives most packets and datagrams to the right one (see [`crate::steering`]); what comes
+//! to another crosses over in batches (see [`crate::exchange`]). A worker that is alone has no
+//! exchange, and nothing else is different for it.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -19,11 +16,13 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant, SystemTime};
 
 use wgbind_tunnel::{
-    DatagramIn, Drops, Error as TunnelError, Now, Outbox, PacketIn, PeerStatus, PrivateKey, Tunnel,
+    DatagramIn, Drops, Handover, Now, Outbox, PacketIn, PeerStatus, PrivateKey, Tunnel,
+    TunnelChange,
 };
 
-use crate::device::{DeviceChange, Ended, IoDrops};
+use crate::device::{Ended, IoDrops};
 use crate::error::Error;
+use crate::exchange::Exchange;
 use crate::sys::{self, EventFd};
 use crate::tun::{Removed, Tun};
 use crate::udp::{RECEIVE_BATCH, UdpSockets};
@@ -36,9 +35,26 @@ const TUN_BATCH: usize = 16;
 /// tells it: a netlink socket would not hear of it in another namespace either.
 const MTU_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How soon to try again to hand over what another worker was too busy for. It is at work, so this
+/// is not how long packets wait, but how long at most they wait longer than they have to.
+const HANDOVER_INTERVAL: Duration = Duration::from_micros(200);
+
+/// Where an answer goes that may be an error.
+pub(crate) type Reply<T> = SyncSender<Result<T, Error>>;
+
 /// What others ask of a worker. Each is answered once; a worker that ends first hangs up.
 pub(crate) enum Command {
-    Set(Box<DeviceChange>, SyncSender<Result<(), Error>>),
+    /// To open sockets on a port for all workers: here, since a worker never leaves the network
+    /// namespace in which the device was made. None are needed for the port that it has.
+    Bind {
+        port: u16,
+        fwmark: Option<u32>,
+        reply: Reply<Vec<UdpSockets>>,
+    },
+    /// To set the fwmark; the answer is the one before.
+    Mark(u32, Reply<u32>),
+    /// To work by a change, all of it or nothing, and with these sockets from now on.
+    Apply(Box<TunnelChange>, Option<UdpSockets>, Reply<()>),
     Summary(SyncSender<Summary>),
     /// Up to so many peers from a position on, and the next position, if there are more.
     Peers {
@@ -66,6 +82,10 @@ pub(crate) struct Worker {
     sockets: UdpSockets,
     commands: Receiver<Command>,
     wake: Arc<EventFd>,
+    /// The way to the other workers, if there are any.
+    exchange: Option<Exchange>,
+    /// Whether something waits for another worker that is behind.
+    held_up: bool,
     datagrams: Vec<DatagramIn>,
     packets: Vec<PacketIn>,
     out: Outbox,
@@ -82,20 +102,29 @@ impl Worker {
         tunnel: Tunnel,
         commands: Receiver<Command>,
         wake: Arc<EventFd>,
+        exchange: Option<Exchange>,
     ) -> Self {
+        let workers = exchange.as_ref().map_or(0, Exchange::workers);
         Self {
             tunnel,
             tun,
             sockets,
             commands,
             wake,
+            exchange,
+            held_up: false,
             datagrams: std::iter::repeat_with(DatagramIn::default)
                 .take(RECEIVE_BATCH)
                 .collect(),
             packets: std::iter::repeat_with(PacketIn::default)
                 .take(TUN_BATCH)
                 .collect(),
-            out: Outbox::default(),
+            out: Outbox {
+                handovers: std::iter::repeat_with(Handover::default)
+                    .take(workers)
+                    .collect(),
+                ..Outbox::default()
+            },
             mtu_due: Instant::now(),
             send_drops: 0,
         }
@@ -128,6 +157,9 @@ impl Worker {
             }
             self.flush()?;
         }
+        if self.exchange.is_some() && self.take_over(now)? {
+            idle = false;
+        }
         for socket in self.sockets.iter() {
             let received = socket.receive(&mut self.datagrams);
             if received > 0 {
@@ -154,8 +186,27 @@ impl Worker {
         Ok(None)
     }
 
-    /// Writes and sends what the tunnel wants written and sent.
+    /// Handles what other workers have handed over; false if there was nothing.
+    fn take_over(&mut self, now: Now) -> Result<bool, Removed> {
+        let most = self.exchange.as_ref().map_or(0, Exchange::capacity);
+        for taken in 0..most {
+            let Some((from, mut batch)) = self.exchange.as_mut().and_then(Exchange::receive) else {
+                return Ok(taken > 0);
+            };
+            self.tunnel.handle_handover(&mut batch, now, &mut self.out);
+            if let Some(exchange) = &self.exchange {
+                exchange.give_back(from, batch);
+            }
+            self.flush()?;
+        }
+        Ok(true)
+    }
+
+    /// Writes, sends and hands over what the tunnel wants written, sent and handed over.
     fn flush(&mut self) -> Result<(), Removed> {
+        if let Some(exchange) = &mut self.exchange {
+            self.held_up = !exchange.send(&mut self.out.handovers);
+        }
         if self.out.is_empty() {
             return Ok(());
         }
@@ -167,8 +218,13 @@ impl Worker {
 
     fn wait(&self, deadline: Option<Instant>) {
         let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = if self.held_up {
+            Some(timeout.map_or(HANDOVER_INTERVAL, |timeout| timeout.min(HANDOVER_INTERVAL)))
+        } else {
+            timeout
+        };
         let [v4, v6] = self.sockets.descriptors();
-        let wanted = [Some(self.wake.as_fd()), Some(self.tun.as_fd()), v4, v6]
+        let wanted = [Some(self.wake.as_fd()), self.tun.descriptor(), v4, v6]
             .map(|descriptor| (descriptor, libc::POLLIN));
         // It fails only for want of memory: then the next turn tries again.
         if let Ok([woken, ..]) = sys::poll(wanted, timeout)
@@ -181,8 +237,25 @@ impl Worker {
     fn obey(&mut self, command: Command, now: Now) -> Option<Ended> {
         // Who asked may have gone away; that changes nothing.
         match command {
-            Command::Set(change, reply) => {
-                let _ = reply.send(self.set(*change, now));
+            Command::Bind {
+                port,
+                fwmark,
+                reply,
+            } => {
+                let _ = reply.send(self.bind(port, fwmark));
+            }
+            Command::Mark(fwmark, reply) => {
+                let before = self.sockets.fwmark();
+                let _ = reply.send(self.sockets.set_fwmark(fwmark).map(|()| before));
+            }
+            Command::Apply(change, sockets, reply) => {
+                let applied = self.tunnel.apply(*change, now, &mut self.out);
+                if applied.is_ok()
+                    && let Some(sockets) = sockets
+                {
+                    self.sockets = sockets;
+                }
+                let _ = reply.send(applied.map_err(Error::from));
             }
             Command::Summary(reply) => {
                 let _ = reply.send(self.summary());
@@ -195,31 +268,12 @@ impl Worker {
         None
     }
 
-    /// Applies a change, all of it or nothing: what can fail comes first.
-    fn set(&mut self, change: DeviceChange, now: Now) -> Result<(), Error> {
-        let old_fwmark = self.sockets.fwmark();
-        let fwmark = change.fwmark.unwrap_or(old_fwmark);
-        let rebound = match change.listen_port {
-            Some(port) if port == 0 || port != self.sockets.port() => {
-                Some(UdpSockets::bind(port, fwmark)?)
-            }
-            _ => None,
-        };
-        if rebound.is_none() && fwmark != old_fwmark {
-            self.sockets.set_fwmark(fwmark)?;
+    fn bind(&self, port: u16, fwmark: Option<u32>) -> Result<Vec<UdpSockets>, Error> {
+        if port != 0 && port == self.sockets.port() {
+            return Ok(Vec::new());
         }
-        let applied: Result<(), TunnelError> = self.tunnel.apply(change.tunnel, now, &mut self.out);
-        if let Err(error) = applied {
-            if self.sockets.fwmark() != old_fwmark {
-                // What could be set can be set back.
-                let _ = self.sockets.set_fwmark(old_fwmark);
-            }
-            return Err(error.into());
-        }
-        if let Some(sockets) = rebound {
-            self.sockets = sockets;
-        }
-        Ok(())
+        let workers = self.exchange.as_ref().map_or(1, Exchange::workers);
+        UdpSockets::bind_group(port, fwmark.unwrap_or(self.sockets.fwmark()), workers)
     }
 
     fn summary(&mut self) -> Summary {

@@ -21,14 +21,22 @@ pub(crate) struct Device(wgbind_device::Device);
 #[pymethods]
 impl Device {
     #[new]
-    #[pyo3(signature = (name, *, mtu = 1420, control_socket = true))]
-    fn new(py: Python<'_>, name: String, mtu: i64, control_socket: bool) -> PyResult<Self> {
+    #[pyo3(signature = (name, *, mtu = 1420, control_socket = true, workers = None))]
+    fn new(
+        py: Python<'_>,
+        name: String,
+        mtu: i64,
+        control_socket: bool,
+        workers: Option<i64>,
+    ) -> PyResult<Self> {
         // What `ip link set mtu` takes for a TUN device: 68 to 65535 less the virtio header.
         let mtu = parse_u16("mtu", mtu)?;
+        let workers = workers.map(parse_workers).transpose()?;
         let config = DeviceConfig {
             name,
             mtu,
             control_socket,
+            workers,
         };
         py.detach(|| wgbind_device::Device::open(config))
             .map(Self)
@@ -152,4 +160,14 @@ impl Device {
     fn __repr__(&self) -> String {
         format!("Device(name={:?})", self.0.name())
     }
+}
+
+fn parse_workers(value: i64) -> PyResult<usize> {
+    usize::try_from(value).map_err(|_| {
+        bad_value(
+            "workers",
+            &value.to_string(),
+            "give a whole number from 1 to 16",
+        )
+    })
 }

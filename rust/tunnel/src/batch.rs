@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::constants::{MAX_SEGMENTS, MAX_TRANSMIT};
+use crate::handover::Handover;
 use crate::offload::VirtioHeader;
 
 /// Room for the largest read from a TUN device with offloads or a UDP socket with GRO.
@@ -242,16 +243,19 @@ pub struct Outbox {
     pub datagrams: DatagramsOut,
     /// To write to the TUN device.
     pub packets: PacketsOut,
+    /// For the other workers, by their numbers; none where there are no others. Whoever carries
+    /// them takes them out: what has no way yet stays.
+    pub handovers: Vec<Handover>,
 }
 
 impl Outbox {
-    /// Forgets everything; keeps the memory.
+    /// Forgets everything but the handovers; keeps the memory.
     pub fn clear(&mut self) {
         self.datagrams.runs.clear();
         self.packets.packets.clear();
     }
 
-    /// Whether there is nothing to do.
+    /// Whether there is nothing to send and nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.datagrams.runs.is_empty() && self.packets.packets.is_empty()

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use crate::key::{PresharedKey, PrivateKey, PublicKey};
 
 /// A change of the whole tunnel, applied at once or not at all.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct TunnelChange {
     /// A new private key; `Some(None)` removes it.
     pub private_key: Option<Option<PrivateKey>>,

@@ -26,6 +26,8 @@ pub(crate) struct Peer {
     pub(crate) preshared_key: Option<PresharedKey>,
     pub(crate) endpoint: Option<Endpoint>,
     pub(crate) allowed_ips: BTreeSet<IpNet>,
+    /// The worker whose tunnel talks to it.
+    pub(crate) worker: usize,
     /// When its timers are to be looked at.
     pub(crate) due: Option<Instant>,
     persistent_keepalive: u16,
@@ -71,9 +73,10 @@ pub(crate) enum Received {
 }
 
 impl Peer {
-    pub(crate) fn new(public_key: PublicKey) -> Self {
+    pub(crate) fn new(public_key: PublicKey, worker: usize) -> Self {
         Self {
             public_key,
+            worker,
             preshared_key: None,
             endpoint: None,
             allowed_ips: BTreeSet::new(),
@@ -432,7 +435,7 @@ mod tests {
 
     #[test]
     fn the_oldest_staged_packet_goes_first() {
-        let mut peer = Peer::new(PublicKey::from_bytes([7; 32]));
+        let mut peer = Peer::new(PublicKey::from_bytes([7; 32]), 0);
         let (mut total, mut drops) = (0, Drops::default());
         for number in 0..MAX_STAGED_PACKETS + 3 {
             peer.stage(&[number as u8; 10], &mut total, &mut drops);

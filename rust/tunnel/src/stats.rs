@@ -1,6 +1,7 @@
 //! Counters: what was dropped and why, and what a peer did.
 
 use std::net::SocketAddr;
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -19,6 +20,12 @@ macro_rules! drops {
             /// Every reason by name, with its count.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+
+        impl AddAssign for Drops {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$name += other.$name;)*
             }
         }
     };
@@ -53,6 +60,9 @@ drops! {
     staged,
     /// Packets dropped at decapsulation because the outer header said congestion (RFC 6040).
     ecn,
+    /// Packets and messages for another worker that was too far behind, or whose owner changed on
+    /// the way.
+    handover,
 }
 
 /// What is known of one peer.

@@ -13,16 +13,20 @@ use crate::constants::{
     HANDSHAKE_TRAFFIC_CLASS, MAX_PEERS, REJECT_AFTER_MESSAGES, TICK,
 };
 use crate::error::Error;
+use crate::handover::{Handover, Kind};
 use crate::handshakes::{Handshakes, Initiation};
 use crate::hub::Hub;
 use crate::identity::{Identity, Verdict};
 use crate::index::IndexTable;
 use crate::key::{PresharedKey, PrivateKey, PublicKey};
-use crate::offload;
+use crate::offload::{self, VirtioHeader};
 use crate::packet::{ecn, ip};
 use crate::peer::{Peer, Received};
+use crate::share::Share;
 use crate::stats::{Drops, PeerStatus};
 use crate::timers::Timers;
+
+mod sharing;
 
 /// Peers whose timers are looked at between two batches: more would delay packets.
 const LOOKS_PER_CALL: usize = 256;
@@ -31,7 +35,11 @@ const LOOKS_PER_CALL: usize = 256;
 ///
 /// Three tables lead to a peer: its public key (configuration, initiations), its receiver index
 /// (every other message) and its allowed IPs (packets). All of them name its slot in `peers`.
+///
+/// Of several workers that share a device each has a tunnel, and all are told of every change. A
+/// peer talks in the tunnel of its own worker; the others know whose it is and what it may send.
 pub struct Tunnel {
+    share: Share,
     mtu: usize,
     identity: Option<Identity>,
     peers: Vec<Option<Peer>>,
@@ -50,13 +58,20 @@ impl Tunnel {
     /// A tunnel without a key and without peers, for an interface with this MTU in bytes.
     #[must_use]
     pub fn new(mtu: u16) -> Self {
+        Self::shared(mtu, Share::WHOLE)
+    }
+
+    /// One worker's tunnel of several.
+    #[must_use]
+    pub fn shared(mtu: u16, share: Share) -> Self {
         Self {
+            share,
             mtu: mtu.into(),
             identity: None,
             peers: Vec::new(),
             free: Vec::new(),
             by_key: FxHashMap::default(),
-            indices: IndexTable::default(),
+            indices: IndexTable::new(share),
             allowed_ips: AllowedIps::default(),
             hub: Hub::default(),
             handshakes: Handshakes::default(),
@@ -105,7 +120,7 @@ impl Tunnel {
             _ if from.address.port() == 0 => self.drops.malformed += 1,
             (1, HANDSHAKE_INITIATION_SIZE) => self.handle_initiation(message, from, now, out),
             (2, HANDSHAKE_RESPONSE_SIZE) => self.handle_response(message, from, now, out),
-            (3, COOKIE_REPLY_SIZE) => self.handle_cookie_reply(message),
+            (3, COOKIE_REPLY_SIZE) => self.handle_cookie_reply(message, from, out),
             (4, DATA_OVERHEAD..) => self.handle_data(message, from, ecn, now, out),
             _ => self.drops.malformed += 1,
         }
@@ -132,13 +147,18 @@ impl Tunnel {
         if self.verify(message, from, out).is_none() {
             return;
         }
+        self.queue_initiation(message, from, now, out);
+    }
+
+    /// Has a verified initiation wait for its turn, which may be now.
+    fn queue_initiation(&mut self, message: &[u8], from: Endpoint, now: Now, out: &mut Outbox) {
         if !self.handshakes.push(message, from, now) {
             self.drops.crowded += 1;
         }
         self.answer_initiation(now, out);
     }
 
-    /// Answers the next initiation, if it is time.
+    /// Answers the next initiation, if it is time, or hands it over to its peer's worker.
     fn answer_initiation(&mut self, now: Now, out: &mut Outbox) {
         let Some(Initiation { message, from, .. }) = self.handshakes.pop(now) else {
             return;
@@ -150,6 +170,10 @@ impl Tunnel {
             .filter(|_| !has_low_order_ephemeral(&message[8..40]))
             .and_then(|identity| identity.initiator(message))
             .and_then(|public_key| self.by_key.get(&public_key).copied());
+        if let Some(owner) = slot.and_then(|slot| self.elsewhere(slot)) {
+            self.hand_over(owner, Kind::Initiation(from), message, out);
+            return;
+        }
         let accepted = slot.is_some_and(|slot| {
             self.wake(slot, now);
             self.peers[slot]
@@ -164,7 +188,7 @@ impl Tunnel {
             return;
         }
         let Some(peer) = addressee(&self.indices, &mut self.peers, &message[8..12]) else {
-            self.drops.unknown_index += 1;
+            self.hand_over_by_index(&message[8..12], message, from, Ecn::default(), out);
             return;
         };
         let accepted = !has_low_order_ephemeral(&message[12..44])
@@ -179,10 +203,10 @@ impl Tunnel {
         self.drops.handshake += u64::from(!accepted);
     }
 
-    fn handle_cookie_reply(&mut self, message: &[u8]) {
+    fn handle_cookie_reply(&mut self, message: &[u8], from: Endpoint, out: &mut Outbox) {
         match addressee(&self.indices, &mut self.peers, &message[4..8]) {
             Some(peer) => self.drops.handshake += u64::from(!peer.handle_cookie_reply(message)),
-            None => self.drops.unknown_index += 1,
+            None => self.hand_over_by_index(&message[4..8], message, from, Ecn::default(), out),
         }
     }
 
@@ -195,7 +219,7 @@ impl Tunnel {
         out: &mut Outbox,
     ) {
         let Some(slot) = self.indices.lookup(read_u32(&message[4..8])) else {
-            self.drops.unknown_index += 1;
+            self.hand_over_by_index(&message[4..8], message, from, ecn, out);
             return;
         };
         self.refresh(slot, now, &mut out.datagrams);
@@ -234,7 +258,8 @@ impl Tunnel {
                     }
                     Some(_) if !ecn::decapsulate(ecn, packet) => self.drops.ecn += 1,
                     Some(header) => {
-                        if !self.cross(&header, plain, now, &mut out.datagrams) {
+                        let (datagrams, handovers) = (&mut out.datagrams, &mut out.handovers);
+                        if !self.cross(&header, plain, now, datagrams, handovers) {
                             out.packets.push(len);
                         }
                     }
@@ -256,6 +281,7 @@ impl Tunnel {
         plain: &mut [u8],
         now: Now,
         out: &mut DatagramsOut,
+        handovers: &mut [Handover],
     ) -> bool {
         if !self.hub.joins(header.source, header.destination)
             || header.total_len > self.mtu
@@ -270,6 +296,13 @@ impl Tunnel {
         let Some(peer) = &mut self.peers[slot] else {
             return false;
         };
+        if peer.worker != self.share.worker()
+            && let Some(handover) = handovers.get_mut(peer.worker)
+        {
+            let pushed = handover.push(Kind::Crossing, &plain[..header.total_len]);
+            self.drops.handover += u64::from(!pushed);
+            return true;
+        }
         if !peer.has_session() || !ip::decrement_ttl(plain) {
             return false;
         }
@@ -285,12 +318,19 @@ impl Tunnel {
     pub fn handle_packets(&mut self, batch: &mut [PacketIn], now: Now, out: &mut Outbox) {
         self.handshakes.data_flows();
         for packet in batch {
-            self.handle_packet(packet, now, out);
+            self.handle_packet(&packet.header, &mut packet.buffer, packet.len, now, out);
         }
     }
 
-    fn handle_packet(&mut self, packet: &mut PacketIn, now: Now, out: &mut Outbox) {
-        let Some(header) = ip::Header::parse(&packet.buffer[..packet.len]) else {
+    fn handle_packet(
+        &mut self,
+        virtio: &VirtioHeader,
+        buffer: &mut [u8],
+        len: usize,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let Some(header) = ip::Header::parse(&buffer[..len]) else {
             self.drops.tun_malformed += 1;
             return;
         };
@@ -298,6 +338,10 @@ impl Tunnel {
             self.drops.no_peer += 1;
             return;
         };
+        if let Some(owner) = self.elsewhere(slot) {
+            self.hand_over(owner, Kind::Packet(*virtio), &buffer[..len], out);
+            return;
+        }
         let reachable = self.peers[slot]
             .as_ref()
             .is_some_and(|peer| peer.endpoint.is_some() && !peer.public_key.is_low_order());
@@ -312,24 +356,19 @@ impl Tunnel {
         };
         let has_session = peer.has_session();
         let (mtu, staged_bytes, drops) = (self.mtu, &mut self.staged_bytes, &mut self.drops);
-        let split = offload::split(
-            &packet.header,
-            &mut packet.buffer,
-            packet.len,
-            |buffer, segment| {
-                if has_session {
-                    peer.seal(
-                        buffer,
-                        segment.start,
-                        segment.len(),
-                        mtu,
-                        &mut out.datagrams,
-                    );
-                } else {
-                    peer.stage(&buffer[segment], staged_bytes, drops);
-                }
-            },
-        );
+        let split = offload::split(virtio, buffer, len, |buffer, segment| {
+            if has_session {
+                peer.seal(
+                    buffer,
+                    segment.start,
+                    segment.len(),
+                    mtu,
+                    &mut out.datagrams,
+                );
+            } else {
+                peer.stage(&buffer[segment], staged_bytes, drops);
+            }
+        });
         if split.is_err() {
             self.drops.tun_malformed += 1;
         } else if has_session {
@@ -505,7 +544,7 @@ impl Tunnel {
             Some(slot) => *slot,
             // Our own key is no peer: `wg` and the kernel ignore it without a word.
             None if is_own || change.update_only => return,
-            None => self.insert(key),
+            None => self.insert(key, self.share.owner_of_peer(&change)),
         };
         if let Some(preshared_key) = change.preshared_key {
             self.set_preshared_key(slot, preshared_key);
@@ -529,7 +568,7 @@ impl Tunnel {
         if let Some(seconds) = change.persistent_keepalive {
             peer.set_persistent_keepalive(seconds);
         }
-        if peer.persistent_keepalive() > 0 {
+        if peer.persistent_keepalive() > 0 && peer.worker == self.share.worker() {
             self.look(slot, now.instant + TICK);
             self.wake_for_keepalive(slot, now);
             if let Some(peer) = &mut self.peers[slot] {
@@ -538,8 +577,8 @@ impl Tunnel {
         }
     }
 
-    fn insert(&mut self, public_key: PublicKey) -> usize {
-        let peer = Some(Peer::new(public_key));
+    fn insert(&mut self, public_key: PublicKey, worker: usize) -> usize {
+        let peer = Some(Peer::new(public_key, worker));
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.peers[slot] = peer;
@@ -618,13 +657,18 @@ impl Tunnel {
         self.peers[*slot].as_ref().map(Peer::status)
     }
 
-    /// Up to `limit` peers from position `from` on, and the position to go on from, if there are
-    /// more: a caller that takes a few at a time delays no packet.
+    /// This worker's peers among the `limit` from position `from` on, and the position to go on
+    /// from, if there are more: a caller that takes a few at a time delays no packet.
     #[must_use]
     pub fn peers(&self, from: usize, limit: usize) -> (Vec<PeerStatus>, Option<usize>) {
         let end = self.peers.len().min(from.saturating_add(limit));
         let page = self.peers.get(from..end).unwrap_or_default();
-        let peers = page.iter().flatten().map(Peer::status).collect();
+        let peers = page
+            .iter()
+            .flatten()
+            .filter(|peer| peer.worker == self.share.worker())
+            .map(Peer::status)
+            .collect();
         (peers, (end < self.peers.len()).then_some(end))
     }
 

@@ -5,13 +5,17 @@ use std::net::{SocketAddr, UdpSocket};
 use wgbind_tunnel::{AllowedIpChange, PeerChange, PublicKey};
 
 use super::*;
+use crate::remote::PEERS_PAGE;
 use crate::testing::{Namespace, ip, run_isolated, wait_until, wait_until_gone};
+
+mod sharing;
 
 fn open(name: &str) -> Device {
     Device::open(DeviceConfig {
         name: name.to_owned(),
         mtu: 1420,
         control_socket: false,
+        workers: Some(1),
     })
     .expect("a device")
 }
@@ -293,6 +297,7 @@ fn a_bad_name_is_refused_before_anything_is_done() {
         name: "sixteen-letters-".to_owned(),
         mtu: 1420,
         control_socket: true,
+        workers: None,
     });
     assert!(matches!(refused.err(), Some(Error::Name { .. })));
 }

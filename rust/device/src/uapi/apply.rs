@@ -5,8 +5,8 @@ use std::fmt;
 
 use super::format::{write_device, write_peer};
 use super::parse::{Refusal, SetParser};
-use crate::device::Remote;
 use crate::error::Error;
+use crate::remote::Remote;
 
 /// Applies what was parsed, all of it or nothing.
 pub(super) fn set(remote: &Remote, parser: SetParser) -> Result<(), Refusal> {
@@ -51,7 +51,7 @@ fn refusal(error: Error) -> Refusal {
         Error::Privilege { .. } => libc::EPERM,
         Error::Io { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
         Error::Ended(_) | Error::NoTunDevice => libc::ENODEV,
-        Error::Tunnel(_) | Error::Name { .. } => libc::EINVAL,
+        Error::Tunnel(_) | Error::Name { .. } | Error::Workers(_) => libc::EINVAL,
     };
     Refusal {
         errno,

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::apply::{self, GetError};
 use super::parse::{Refusal, SetParser};
-use crate::device::Remote;
+use crate::remote::Remote;
 use crate::sys;
 
 /// A client that says nothing and takes nothing for this long is hung up on.

@@ -14,9 +14,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::client::Client;
-use crate::device::{Ended, Remote};
+use crate::device::Ended;
 use crate::error::Error;
 use crate::name::InterfaceName;
+use crate::remote::Remote;
 use crate::sys::{self, EventFd};
 
 /// Clients that are served at the same time; more of them wait to be accepted.

@@ -27,6 +27,7 @@ fn open(directory: &Path) -> Result<Device, Error> {
             name: NAME.to_owned(),
             mtu: 1420,
             control_socket: true,
+            workers: None,
         },
     )
 }

@@ -15,7 +15,7 @@ use std::os::fd::BorrowedFd;
 use wgbind_tunnel::batch::DatagramsOut;
 
 use crate::error::{Error, NET_ADMIN};
-use crate::sys;
+use crate::{steering, sys};
 
 pub(crate) use socket::RECEIVE_BATCH;
 use socket::{Family, Socket};
@@ -50,10 +50,55 @@ impl UdpSockets {
         Ok(sockets)
     }
 
+    /// Opens such sockets for each of several workers; the kernel picks by receiver index whose
+    /// get a datagram.
+    pub(crate) fn bind_group(port: u16, fwmark: u32, workers: usize) -> Result<Vec<Self>, Error> {
+        // The first has the port to itself until it shares it: who else has it is found out.
+        let mut group = vec![Self::bind(port, fwmark)?];
+        if workers > 1 {
+            let port = group[0].port;
+            Self::fill_group(&mut group, workers).map_err(|error| bind_error(port, error))?;
+        }
+        if fwmark != 0 {
+            for sockets in &mut group[1..] {
+                sockets.set_fwmark(fwmark)?;
+            }
+        }
+        Ok(group)
+    }
+
+    fn fill_group(group: &mut Vec<Self>, workers: usize) -> io::Result<()> {
+        let port = group[0].port;
+        for socket in group[0].iter() {
+            sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
+        }
+        while group.len() < workers {
+            let join = |socket: &Option<Socket>| {
+                socket
+                    .as_ref()
+                    .map(|socket| Socket::bind(socket.family, port, true))
+                    .transpose()
+            };
+            let [v4, v6] = &group[0].sockets;
+            group.push(Self {
+                sockets: [join(v4)?, join(v6)?],
+                port,
+                fwmark: 0,
+            });
+        }
+        for socket in group[0].iter() {
+            if let Err(error) = steering::steer_datagrams(socket.as_fd(), workers) {
+                // Then any worker gets them, always the same for one peer, and hands them over.
+                tracing::warn!("UDP port {port}: its datagrams cannot be steered: {error}");
+            }
+        }
+        Ok(())
+    }
+
     fn try_bind(port: u16) -> io::Result<Self> {
-        let v4 = unless_unsupported(Socket::bind(Family::V4, port))?;
+        let v4 = unless_unsupported(Socket::bind(Family::V4, port, false))?;
         let port = v4.as_ref().map_or(Ok(port), Socket::port)?;
-        let v6 = unless_unsupported(Socket::bind(Family::V6, port))?;
+        let v6 = unless_unsupported(Socket::bind(Family::V6, port, false))?;
         let port = v6.as_ref().map_or(Ok(port), Socket::port)?;
         if v4.is_none() && v6.is_none() {
             return Err(io::Error::from_raw_os_error(libc::EAFNOSUPPORT));

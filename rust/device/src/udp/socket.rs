@@ -52,8 +52,9 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Opens a socket on `port` (0 is any free port) of all addresses of the family.
-    pub(super) fn bind(family: Family, port: u16) -> io::Result<Self> {
+    /// Opens a socket on `port` (0 is any free port) of all addresses of the family. One that
+    /// shares the port joins those that share it already.
+    pub(super) fn bind(family: Family, port: u16, shares: bool) -> io::Result<Self> {
         let (domain, address) = match family {
             Family::V4 => (
                 libc::AF_INET,
@@ -101,6 +102,9 @@ impl Socket {
         let _ = set(libc::SOL_UDP, libc::UDP_GRO, 1);
         // Zero leaves sends as they are; the answer tells whether the kernel knows GSO (4.18).
         let gso = Latch::new(set(libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok());
+        if shares {
+            set(libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
+        }
         sys::bind(socket.as_fd(), Name::new(address).as_bytes())?;
         let inner = UdpSocket::from(socket);
         inner.set_write_timeout(Some(SEND_TIMEOUT))?;
