@@ -227,15 +227,21 @@ fn busy(name: &str) -> Vec<u64> {
 }
 
 /// Many flows at once, of which each comes back in order; half of them cross from worker to worker.
+/// Some datagrams are lost, as the queues are full.
 fn assert_order(star: &Star) {
-    const COUNT: u32 = 3_000;
+    // Each flow begins with a burst, so that a way that changes with the first answer shows.
+    const FLOWS: u32 = 30;
+    const COUNT: u32 = 150;
+    const WINDOW: u32 = 50;
     let before = reorderings();
     thread::scope(|scope| {
         for client in &star.clients {
             for address in client.addresses {
                 scope.spawn(move || {
-                    let came = exchange(address, client.echo(address), COUNT, 12);
-                    assert!(came > COUNT * 9 / 10, "{address}: {came} came back");
+                    for _ in 0..FLOWS {
+                        let came = exchange(address, client.echo(address), COUNT, WINDOW);
+                        assert!(came > COUNT / 2, "{address}: {came} came back");
+                    }
                 });
                 scope.spawn(move || transfer(client, address, 2_000_000));
             }
