@@ -159,7 +159,7 @@ class DeviceStatus:
 
 @final
 class Device:
-    """A TUN interface, its UDP sockets and its worker thread, without addresses and routes."""
+    """A TUN interface, its UDP sockets and its worker threads, without addresses and routes."""
 
     def __new__(
         cls,
@@ -167,12 +167,15 @@ class Device:
         *,
         mtu: int = 1420,
         control_socket: bool = True,
+        workers: int | None = None,
     ) -> Device:
-        """Create the interface `name` and start its worker.
+        """Create the interface `name` and start its workers.
 
-        `control_socket` opens /var/run/wireguard/NAME.sock, where `wg` looks. Raises `InputError`
-        for a bad name, `PrivilegeError` without CAP_NET_ADMIN, `ConflictError` if the interface or
-        the control socket is in use, `DeviceError` for the rest (no /dev/net/tun).
+        `control_socket` opens /var/run/wireguard/NAME.sock, where `wg` looks. `workers` is the
+        number of threads that move packets, 1 to 16; by default one on a machine with one or two
+        cores, else one for each core. Raises `InputError` for a bad name or number,
+        `PrivilegeError` without CAP_NET_ADMIN, `ConflictError` if the interface or the control
+        socket is in use, `DeviceError` for the rest (no /dev/net/tun).
         """
 
     @property
@@ -189,7 +192,7 @@ class Device:
         replace_peers: bool = False,
         peers: Sequence[PeerChange] = (),
     ) -> None:
-        """Apply a change, all of it or nothing; return when the worker works by it.
+        """Apply a change, all of it or nothing; return when all workers work by it.
 
         `listen_port` 0 lets the system choose. `replace_peers` removes the peers that `peers` does
         not name. `hub` names the networks in which peers reach each other inside the device,
@@ -205,11 +208,11 @@ class Device:
         """Wait until the device ends by itself, at most `timeout` seconds.
 
         Return None if time ran out, else why it ended: "interface removed", "control socket
-        removed" or "closed". Raise `DeviceError` if its worker failed. Ctrl-C interrupts.
+        removed" or "closed". Raise `DeviceError` if a worker failed. Ctrl-C interrupts.
         """
 
     def close(self) -> None:
-        """Stop the worker and remove interface and control socket. A second call does nothing."""
+        """Stop the workers and remove interface and control socket. A second call does nothing."""
 
     def __enter__(self) -> Device: ...
     def __exit__(

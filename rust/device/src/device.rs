@@ -42,7 +42,8 @@ pub struct DeviceConfig {
     /// Whether to open `/var/run/wireguard/NAME.sock`, where `wg` looks.
     pub control_socket: bool,
     /// Threads that move packets, 1 to 16; none leaves it to us: one on a machine with one or two
-    /// cores, else one for each core. Several do not take a persistent interface.
+    /// cores, else one for each core. Each holds the configuration of all peers. Several do not
+    /// take a persistent interface.
     pub workers: Option<usize>,
 }
 

@@ -1,5 +1,5 @@
-//! A WireGuard device on Linux: the TUN interface, the UDP sockets, the worker
-//! that moves packets between them through a [`wgbind_tunnel::Tunnel`], and the
+//! A WireGuard device on Linux: the TUN interface, the UDP sockets, the workers
+//! that move packets between them through a [`wgbind_tunnel::Tunnel`], and the
 //! control socket that `wg` talks to.
 //!
 //! All system calls of the project are in this crate, and all of its `unsafe`.

@@ -14,7 +14,7 @@ use crate::status::DeviceStatus;
 /// How long a wait goes without a look at Ctrl-C.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A TUN interface, its UDP sockets and its worker thread, without addresses and routes.
+/// A TUN interface, its UDP sockets and its worker threads, without addresses and routes.
 #[pyclass(frozen, module = "wgbind._native")]
 pub(crate) struct Device(wgbind_device::Device);
 

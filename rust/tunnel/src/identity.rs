@@ -33,11 +33,12 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    pub(crate) fn new(private_key: PrivateKey) -> Self {
+    /// `workers` of the same device share what it answers before it asks for cookies.
+    pub(crate) fn new(private_key: PrivateKey, workers: usize) -> Self {
         let public_key = private_key.public_key();
         let limiter = |limit| RateLimiter::new(&public_key.to_x25519(), limit);
         Self {
-            limiter: limiter(HANDSHAKES_PER_SECOND),
+            limiter: limiter(HANDSHAKES_PER_SECOND / workers as u64),
             unlimited: Arc::new(limiter(u64::MAX)),
             private_key,
             public_key,

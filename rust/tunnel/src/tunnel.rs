@@ -435,9 +435,10 @@ impl Tunnel {
         }
     }
 
-    /// Has the peer's timers looked at by `at`.
+    /// Has the peer's timers looked at by `at`; those of another worker's peer are not ours.
     fn look(&mut self, slot: usize, at: Instant) {
         if let Some(peer) = &mut self.peers[slot]
+            && peer.worker == self.share.worker()
             && peer.due.is_none_or(|due| at < due)
         {
             peer.due = Some(at);
@@ -494,7 +495,7 @@ impl Tunnel {
         if private_key.as_ref() == self.private_key() {
             return;
         }
-        self.identity = private_key.map(Identity::new);
+        self.identity = private_key.map(|key| Identity::new(key, self.share.workers()));
         for slot in 0..self.peers.len() {
             let Some(peer) = &mut self.peers[slot] else {
                 continue;
