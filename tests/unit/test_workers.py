@@ -1,0 +1,26 @@
+"""How many workers a device may have."""
+
+import os
+
+import pytest
+
+from wgbind._native import Device
+from wgbind.errors import InputError
+
+
+@pytest.mark.parametrize("workers", [-1, 0, 17])
+def test_a_number_that_no_device_can_have_is_refused(workers: int) -> None:
+    with pytest.raises(InputError, match=r"workers: .*give a whole number from 1 to 16"):
+        Device("wgworkers", workers=workers)
+
+
+def test_each_worker_is_a_thread() -> None:
+    before = set(os.listdir("/proc/self/task"))
+    with Device("wgworkers", control_socket=False, workers=3) as device:
+        device.set(listen_port=0, fwmark=7)
+        status = device.status()
+        assert status.listen_port != 0
+        assert status.fwmark == 7
+        threads = set(os.listdir("/proc/self/task")) - before
+        assert len(threads) == 3
+    assert set(os.listdir("/proc/self/task")) == before
