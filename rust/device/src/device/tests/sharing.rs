@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::ops::Range;
+use std::path::PathBuf;
 
 use super::*;
 use crate::sys;
@@ -53,9 +54,20 @@ impl Star {
         let key = PrivateKey::generate();
         server.set(key_change(&key)).expect("applied");
         let clients = (0..CLIENTS)
-            .map(|number| Client::new(number, &server, key.public_key()))
+            .map(|number| {
+                Client::new(
+                    format!("{name}c{number}"),
+                    number,
+                    &server,
+                    key.public_key(),
+                )
+            })
             .collect();
         let star = Self { server, clients };
+        for device in star.clients.iter().map(|client| &client.device) {
+            pin(device.name());
+        }
+        pin(name);
         for client in &star.clients {
             star.assert_talks(client);
         }
@@ -79,8 +91,7 @@ impl Star {
 }
 
 impl Client {
-    fn new(number: u8, server: &Device, server_key: PublicKey) -> Self {
-        let name = format!("wgc{number}");
+    fn new(name: String, number: u8, server: &Device, server_key: PublicKey) -> Self {
         let key = PrivateKey::generate();
         let device = Device::open(config(&name, 1)).expect("a device");
         device.set(key_change(&key)).expect("applied");
@@ -210,20 +221,52 @@ fn reorderings() -> u64 {
         .sum()
 }
 
-/// Ticks of CPU time that each worker has taken.
-fn busy(name: &str) -> Vec<u64> {
+/// The threads of a device's workers, in the order of their numbers.
+fn workers(name: &str) -> Vec<PathBuf> {
     let tasks = std::fs::read_dir("/proc/self/task").expect("procfs");
-    let mut busy = BTreeMap::new();
+    let mut workers = BTreeMap::new();
     for task in tasks {
         let task = task.expect("a task").path();
         let comm = std::fs::read_to_string(task.join("comm")).unwrap_or_default();
         if comm.starts_with("worker ") && comm.trim().ends_with(name) {
-            let stat = std::fs::read_to_string(task.join("schedstat")).expect("procfs");
-            let nanoseconds = stat.split(' ').next().expect("a field");
-            busy.insert(comm, nanoseconds.parse().expect("a number"));
+            workers.insert(comm, task);
         }
     }
-    busy.into_values().collect()
+    workers.into_values().collect()
+}
+
+/// Nanoseconds of CPU time that each worker has taken.
+fn busy(name: &str) -> Vec<u64> {
+    let of = |task: &PathBuf| {
+        let stat = std::fs::read_to_string(task.join("schedstat")).expect("procfs");
+        let nanoseconds = stat.split(' ').next().expect("a field");
+        nanoseconds.parse().expect("a number")
+    };
+    workers(name).iter().map(of).collect()
+}
+
+/// Keeps each worker on one core. The loopback interface has a queue for each core: what a thread
+/// sends before and after it moves to another one may arrive in any order.
+fn pin(name: &str) {
+    let size = size_of::<libc::cpu_set_t>();
+    // SAFETY: a set is plain data; all zeros are the empty one.
+    let mut allowed: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes at most `size` bytes, which is what the set has.
+    sys::check(unsafe { libc::sched_getaffinity(0, size, &raw mut allowed) }).expect("cores");
+    let cores: Vec<usize> = (0..libc::CPU_SETSIZE as usize)
+        // SAFETY: the set has a bit for each of these numbers.
+        .filter(|core| unsafe { libc::CPU_ISSET(*core, &allowed) })
+        .collect();
+    for (task, core) in workers(name).iter().zip(cores.iter().cycle()) {
+        let id = task.file_name().and_then(|id| id.to_str()?.parse().ok());
+        // SAFETY: as above.
+        let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the set has a bit for this number, which is that of a core.
+        unsafe { libc::CPU_SET(*core, &mut one) };
+        // SAFETY: the kernel reads `size` bytes, which is what the set has.
+        sys::check(unsafe { libc::sched_setaffinity(id.expect("a number"), size, &raw const one) })
+            .expect("pinned");
+    }
 }
 
 /// Many flows at once, of which each comes back in order; half of them cross from worker to worker.
@@ -238,10 +281,10 @@ fn assert_order(star: &Star) {
         for client in &star.clients {
             for address in client.addresses {
                 scope.spawn(move || {
-                    for _ in 0..FLOWS {
-                        let came = exchange(address, client.echo(address), COUNT, WINDOW);
-                        assert!(came > COUNT / 2, "{address}: {came} came back");
-                    }
+                    let came: u32 = (0..FLOWS)
+                        .map(|_| exchange(address, client.echo(address), COUNT, WINDOW))
+                        .sum();
+                    assert!(came > FLOWS * COUNT / 2, "{address}: {came} came back");
                 });
                 scope.spawn(move || transfer(client, address, 2_000_000));
             }
