@@ -300,6 +300,42 @@ fn packets_cross_from_peer_to_peer_or_go_by_the_kernel() {
     assert_eq!(packet[8], 63, "one hop");
 }
 
+/// A persistent keepalive is the owner's business, also when a new private key asks for handshakes.
+#[test]
+fn only_the_owner_starts_handshakes() {
+    let mut world = World::new();
+    let later = Now {
+        instant: now().instant + Duration::from_secs(60),
+        ..now()
+    };
+    for client in 0..WORKERS {
+        let Client { owner, address, .. } = world.clients[client];
+        let peer = world.server[owner].peers(0, 100).0.remove(0);
+        let change = TunnelChange {
+            peers: vec![PeerChange {
+                endpoint: Some(address),
+                persistent_keepalive: Some(25),
+                ..PeerChange::new(peer.public_key)
+            }],
+            ..TunnelChange::default()
+        };
+        for (worker, tunnel) in world.server.iter_mut().enumerate() {
+            let mut out = outbox(WORKERS);
+            tunnel
+                .apply(change.clone(), now(), &mut out)
+                .expect("applied");
+            assert_eq!(datagrams(&out).len(), usize::from(worker == owner));
+        }
+    }
+    let key = PrivateKey::generate();
+    for tunnel in &mut world.server {
+        apply(tunnel, Some(&key), &[]);
+        let mut out = outbox(WORKERS);
+        tunnel.handle_timeout(later, &mut out);
+        assert_eq!(datagrams(&out).len(), 1, "one peer each");
+    }
+}
+
 /// One worker knows of a change that the other has yet to hear of: nothing goes in circles, and
 /// nothing to the peer that had the address before.
 #[test]
