@@ -147,15 +147,15 @@ impl Tunnel {
         if self.verify(message, from, out).is_none() {
             return;
         }
-        self.queue_initiation(message, from, now, out);
+        self.queue_initiation(message, from, now);
+        self.answer_initiation(now, out);
     }
 
-    /// Has a verified initiation wait for its turn, which may be now.
-    fn queue_initiation(&mut self, message: &[u8], from: Endpoint, now: Now, out: &mut Outbox) {
+    /// Has a verified initiation wait for its turn.
+    fn queue_initiation(&mut self, message: &[u8], from: Endpoint, now: Now) {
         if !self.handshakes.push(message, from, now) {
             self.drops.crowded += 1;
         }
-        self.answer_initiation(now, out);
     }
 
     /// Answers the next initiation, if it is time, or hands it over to its peer's worker.

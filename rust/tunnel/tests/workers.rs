@@ -1,6 +1,7 @@
 //! Two tunnels that share a device, without the device: what one hands over, the other takes.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use wgbind_tunnel::{
@@ -10,9 +11,11 @@ use wgbind_tunnel::{
 
 const WORKERS: usize = 2;
 
+/// Time goes on from call to call, by more than handshakes wait for each other.
 fn now() -> Now {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
     Now {
-        instant: Instant::now(),
+        instant: Instant::now() + Duration::from_millis(1) * CALLS.fetch_add(1, Ordering::Relaxed),
         unix: Duration::from_secs(1_800_000_000),
     }
 }
@@ -146,6 +149,8 @@ impl World {
         let mut taken = outbox(WORKERS);
         assert!(!out.handovers[to].is_empty(), "nothing for worker {to}");
         self.server[to].handle_handover(&mut out.handovers[to], now(), &mut taken);
+        // An initiation waits for its turn.
+        self.server[to].handle_timeout(now(), &mut taken);
         assert!(taken.handovers.iter().all(Handover::is_empty));
         taken
     }

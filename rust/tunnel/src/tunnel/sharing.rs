@@ -6,10 +6,10 @@ use crate::handover::{Handover, Kind};
 use crate::packet::ip;
 
 impl Tunnel {
-    /// Takes what another worker handed over. It goes no further than here: where the two tables
-    /// differ, because a change has reached only one of them, it is dropped.
+    /// Takes what another worker handed over. Packets and messages go no further than here: where
+    /// the two tables differ, because a change has reached only one of them, they are dropped.
     pub fn handle_handover(&mut self, handover: &mut Handover, now: Now, out: &mut Outbox) {
-        // Nothing is handed over twice, so there is no going round in circles.
+        // So there is no going round in circles.
         let others = std::mem::take(&mut out.handovers);
         handover.for_each(|kind, buffer, len| match kind {
             Kind::Packet(virtio) => {
@@ -20,7 +20,7 @@ impl Tunnel {
                 self.handshakes.data_flows();
                 self.end_crossing(buffer, len, now, out);
             }
-            Kind::Initiation(from) => self.queue_initiation(&buffer[..len], from, now, out),
+            Kind::Initiation(from) => self.queue_initiation(&buffer[..len], from, now),
             Kind::Message(from, ecn) => self.handle_datagram(&buffer[..len], from, ecn, now, out),
         });
         out.handovers = others;
