@@ -160,8 +160,8 @@ class GatewaySettings(_Section):
     )
     peer_to_peer: StrictBool = Field(
         default=True,
-        description="Peers reach each other, inside the server: where nothing else is to be done to "
-        "their packets, the packet filters of this host do not see them.",
+        description="Peers reach each other, inside the server: where nothing else is to be done "
+        "to their packets, the packet filters of this host do not see them.",
     )
     host: StrictBool = Field(
         default=True,
