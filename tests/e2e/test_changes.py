@@ -18,7 +18,7 @@ def test_transfer_outlives_a_move_of_the_client(network: Network) -> None:
     time.sleep(1.5)
 
     hosts.a.sysctl("net.ipv4.conf.uplink.promote_secondaries", "1")
-    hosts.a.ip("address", "add", f"{moved.ipv4}/28", "dev", "uplink")
+    hosts.a.add_address("uplink", f"{moved.ipv4}/28")
     hosts.a.ip("address", "del", f"{hosts.a_outer.ipv4}/28", "dev", "uplink")
     hosts.a.ip("route", "replace", "default", "via", hosts.server_to_a.ipv4)
     wg(hosts.a, "set", a.interface, "listen-port", "40123")

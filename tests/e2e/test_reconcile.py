@@ -49,7 +49,7 @@ def host() -> Iterator[Namespace]:
     """A host with one interface beside the tunnel's."""
     with Namespace("server") as namespace:
         namespace.ip("link", "add", "lan", "type", "veth", "peer", "name", "other")
-        namespace.ip("address", "add", "198.18.0.2/28", "dev", "lan")
+        namespace.add_address("lan", "198.18.0.2/28")
         for interface in ("lan", "other"):
             namespace.ip("link", "set", interface, "up")
         namespace.ip("route", "add", "default", "via", "198.18.0.1")

@@ -1,10 +1,11 @@
-"""Real parts for tests: network namespaces, veth, wireguard-go, wgbind, iperf3, ping, tcpdump.
+"""Real parts for tests: network namespaces, veth, wireguard-go, wgbind, iperf3, ping, nft.
 
 Everything here has a name that no other test run has, lives in namespaces that
 the test made, and is gone when its `with` block is left, however that happens.
 """
 
 from harness.client import Client, connect, connect_with_wg_quick, disconnect_with_wg_quick
+from harness.count import count_packets
 from harness.host_state import files, host_state
 from harness.measure import Iperf, Ping, UdpStream, iperf3, ping, udp_stream
 from harness.names import TOKEN, interface_name, leftovers
@@ -12,7 +13,6 @@ from harness.namespace import Namespace, veth
 from harness.network import Network, start_network
 from harness.pair import PORT, End, start_end, tunnel
 from harness.server import Wgbind
-from harness.sniff import sniff
 from harness.topology import Host, Link, Topology
 from harness.wireguard_go import WireguardGo, program, start_device, wg, wireguard_go
 
@@ -33,6 +33,7 @@ __all__ = [
     "WireguardGo",
     "connect",
     "connect_with_wg_quick",
+    "count_packets",
     "disconnect_with_wg_quick",
     "files",
     "host_state",
@@ -41,7 +42,6 @@ __all__ = [
     "leftovers",
     "ping",
     "program",
-    "sniff",
     "start_device",
     "start_end",
     "start_network",

@@ -74,7 +74,7 @@ def connect(
     stripped.write_text(namespace.run(["wg-quick", "strip", str(path)]).stdout)
     wg(namespace, "setconf", interface, str(stripped))
     for address in _values(configuration, "Address"):
-        namespace.ip("address", "add", address, "dev", interface)
+        namespace.add_address(interface, address)
     mtu = _values(configuration, "MTU") or ["1420"]
     namespace.ip("link", "set", interface, "mtu", mtu[0], "up")
     for network in networks:

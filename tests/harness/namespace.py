@@ -156,6 +156,12 @@ class Namespace:
         parsed: list[dict[str, Any]] = json.loads(output or "[]")
         return [entry for entry in parsed if entry]
 
+    def add_address(self, interface: str, address: str) -> None:
+        """Give an interface an address, with prefix length, that can be used at once."""
+        # Even where duplicate address detection is off, an IPv6 address is tentative for a moment.
+        nodad = ["nodad"] if ":" in address else []
+        self.ip("address", "add", address, "dev", interface, *nodad)
+
     def interfaces(self) -> list[str]:
         """Return the names of the namespace's interfaces."""
         return [link["ifname"] for link in self.ip_json("link")]
@@ -189,7 +195,7 @@ def veth(
     for end, name, end_addresses in zip((left, right), names, addresses, strict=True):
         end.ip("link", "set", name, "up")
         for address in end_addresses:
-            end.ip("address", "add", address, "dev", name, *(["nodad"] if ":" in address else []))
+            end.add_address(name, address)
 
 
 def _check(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:

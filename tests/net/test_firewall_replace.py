@@ -85,7 +85,10 @@ class Streams:
 
     def _receive(self, host: Host, address: str) -> None:
         with host.call(socket.socket, socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
+            except PermissionError:  # root of a user namespace only
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
             sock.bind((address, PORT))
             sock.settimeout(0.5)
             while True:
