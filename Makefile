@@ -81,7 +81,7 @@ bench: .test-programs $(VENV)/.test $(VENV)/.wheel $(BIN)/wireguard-go $(BIN)/lo
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf $(VENV) dist target
+	rm -rf $(VENV) dist target benches/load/target
 
 # --- what the targets stand on ---
 
