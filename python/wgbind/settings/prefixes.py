@@ -1,0 +1,59 @@
+"""Sets of addresses as prefixes: WireGuard has a word for "these", and none for "all but these"."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, summarize_address_range
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from wgbind.settings.address import Address, Network
+
+_FAMILIES = (IPv4Address, IPv6Address)
+
+
+def subtract(networks: Iterable[Network], holes: Iterable[Network]) -> tuple[Network, ...]:
+    """Return the prefixes of exactly the addresses of `networks` that are in none of `holes`.
+
+    No fewer prefixes have those addresses. IPv4 comes first, and each family in its order.
+    """
+    networks, holes = tuple(networks), tuple(holes)
+    return tuple(
+        prefix
+        for family in _FAMILIES
+        for first, last in _without(_ranges(networks, family), _ranges(holes, family))
+        for prefix in summarize_address_range(family(first), family(last))
+    )
+
+
+def _ranges(networks: Iterable[Network], family: type[Address]) -> list[tuple[int, int]]:
+    """The first and last addresses of the networks' union: in order, and never side by side."""
+    found: list[tuple[int, int]] = []
+    for first, last in sorted(
+        (int(network.network_address), int(network.broadcast_address))
+        for network in networks
+        if isinstance(network.network_address, family)
+    ):
+        if found and first <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(found[-1][1], last))
+        else:
+            found.append((first, last))
+    return found
+
+
+def _without(
+    ranges: Iterable[tuple[int, int]], holes: list[tuple[int, int]]
+) -> Iterator[tuple[int, int]]:
+    for begin, end in ranges:
+        first = begin
+        for hole_first, hole_last in holes:
+            if hole_last < first:
+                continue
+            if hole_first > end:
+                break
+            if hole_first > first:
+                yield first, hole_first - 1
+            first = hole_last + 1
+        if first <= end:
+            yield first, end
