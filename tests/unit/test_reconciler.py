@@ -36,6 +36,7 @@ def peer(number: int = 0, **changes: Any) -> Peer:
         preshared_key=PRESHARED[0],
         addresses=(ip_address(f"10.0.0.{number + 2}"), ip_address(f"fd00::{number + 2}")),
         routed_networks=(),
+        groups=frozenset(),
         endpoint=None,
         persistent_keepalive=0,
         private_key=None,

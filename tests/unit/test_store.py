@@ -51,6 +51,7 @@ def test_a_peer_with_nothing_but_a_key(store: Store) -> None:
         preshared_key=None,
         addresses=(ip_address("10.8.0.2"), ip_address("fd00::2")),
         routed_networks=(),
+        groups=frozenset(),
         endpoint=None,
         persistent_keepalive=0,
         private_key=None,
@@ -71,11 +72,13 @@ def test_a_peer_with_everything_survives_a_new_process(store: Store, path: Path)
         preshared_key=preshared_key,
         addresses=[ip_address("fd00::7"), ip_address("10.8.0.7")],
         routed_networks=[ip_network("192.168.7.0/24"), ip_network("fd77::/48")],
+        groups=["staff", "admins", "staff"],
         endpoint=("site.example", 51820),
         persistent_keepalive=65535,
     )
     assert peer.private_key == private_key
     assert peer.preshared_key == preshared_key
+    assert peer.groups == {"staff", "admins"}
     assert peer.endpoint == ("site.example", 51820)
     assert peer.persistent_keepalive == 65535
     assert list(map(str, peer.allowed_ips)) == [
@@ -276,6 +279,9 @@ def test_each_field_can_be_changed(store: Store) -> None:
         {"routed_networks": (ip_network("192.168.7.0/24"),)},
         {"routed_networks": (ip_network("192.168.0.0/16"),)},
         {"routed_networks": ()},
+        {"groups": frozenset({"staff", "guests"})},
+        {"groups": frozenset({"staff"})},
+        {"groups": frozenset()},
         {"endpoint": ("2001:db8::1", 9)},
         {"endpoint": None},
         {"persistent_keepalive": 25},
@@ -287,6 +293,29 @@ def test_each_field_can_be_changed(store: Store) -> None:
         assert peer == expected
         assert store.peer("wg0", peer.public_key) == expected
     assert len(store.peers("wg0")) == 2
+
+
+def test_groups_are_joined_and_left_whatever_others_do(store: Store) -> None:
+    peer = add(store, "phone", groups=["staff"])
+    add(store, "other", groups=["staff"])
+    before = store.version()
+    assert store.regroup_peer("wg0", "phone", join=frozenset({"admins", "staff"})) == replace(
+        peer, groups=frozenset({"admins", "staff"})
+    )
+    left = store.regroup_peer(
+        "wg0",
+        peer.public_key,
+        join=frozenset({"guests"}),
+        leave=frozenset({"staff", "nobody"}),
+    )
+    assert left.groups == {"admins", "guests"}
+    assert {each.name: each.groups for each in store.peers("wg0")} == {
+        "phone": {"admins", "guests"},
+        "other": {"staff"},
+    }
+    assert store.version() == before + 2
+    with pytest.raises(NotFoundError):
+        store.regroup_peer("wg0", "nobody", join=frozenset({"staff"}))
 
 
 def test_a_change_keeps_the_rules_or_changes_nothing(store: Store) -> None:
@@ -366,7 +395,7 @@ def test_no_file_is_open_to_others(store: Store, path: Path) -> None:
 
 
 def test_the_schema_refuses_what_the_code_would(store: Store, path: Path) -> None:
-    add(store, "phone", endpoint=("host", 1))
+    add(store, "phone", endpoint=("host", 1), groups=["staff"])
     with sqlite3.connect(path) as connection:
         connection.execute("pragma foreign_keys = on")
         for statement in [
@@ -385,12 +414,16 @@ def test_the_schema_refuses_what_the_code_would(store: Store, path: Path) -> Non
             "insert into allowed_ip select * from allowed_ip limit 1",
             "update allowed_ip set peer_id = 99",
             "update allowed_ip set prefix_length = 129",
+            "insert into peer_group select * from peer_group",
+            "update peer_group set peer_id = 99",
+            "update peer_group set name = ''",
             "insert into revision values (2, 0)",
         ]:
             with pytest.raises(sqlite3.IntegrityError):
                 connection.execute(statement)
         connection.execute("delete from peer")
-        assert connection.execute("select count(*) from allowed_ip").fetchone() == (0,)
+        for table in ("allowed_ip", "peer_group"):
+            assert connection.execute(f"select count(*) from {table}").fetchone() == (0,)  # noqa: S608
     connection.close()
 
 

@@ -9,6 +9,7 @@ from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -233,6 +234,26 @@ def test_the_migrations_lead_to_the_schema(path: Path) -> None:
                 assert compare_metadata(context, schema.metadata) == []
         engine.dispose()
     assert tables(path) == tables(drawn)
+
+
+def test_an_older_schema_keeps_its_peers(path: Path) -> None:
+    engine = create_engine(f"sqlite:///{path}")
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        key = PrivateKey.generate().public_key()
+        connection.exec_driver_sql(
+            "insert into peer (server, name, public_key, persistent_keepalive, created_at)"
+            " values ('wg0', 'phone', ?, 0, '2026-01-01 00:00:00')",
+            (str(key),),
+        )
+    engine.dispose()
+    path.chmod(0o600)
+    with open_store(path) as store:
+        (peer,) = store.peers("wg0")
+        assert (peer.name, peer.public_key, peer.groups) == ("phone", key, frozenset())
 
 
 def tables(path: Path) -> dict[str, list[str]]:

@@ -24,9 +24,10 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.@+-]{0,62}")
 class Peer:
     """A peer of one server.
 
-    `endpoint` is where to send before the peer was heard: a host name or address, and a port.
-    `persistent_keepalive` is this server's own, in seconds; 0 is off. `private_key` is there only
-    if the settings say that clients' keys are stored. `created_at` is in UTC.
+    The rules of the server's settings speak of its `groups`. `endpoint` is where to send before
+    the peer was heard: a host name or address, and a port. `persistent_keepalive` is this server's
+    own, in seconds; 0 is off. `private_key` is there only if the settings say that clients' keys
+    are stored. `created_at` is in UTC.
     """
 
     server: str
@@ -35,6 +36,7 @@ class Peer:
     preshared_key: PresharedKey | None = field(hash=False)
     addresses: tuple[Address, ...]
     routed_networks: tuple[Network, ...]
+    groups: frozenset[str]
     endpoint: tuple[str, int] | None
     persistent_keepalive: int
     private_key: PrivateKey | None = field(hash=False)
@@ -54,6 +56,7 @@ class PeerChanges(TypedDict, total=False):
     preshared_key: PresharedKey | None
     addresses: tuple[Address, ...]
     routed_networks: tuple[Network, ...]
+    groups: frozenset[str]
     endpoint: tuple[str, int] | None
     persistent_keepalive: int
     private_key: PrivateKey | None

@@ -10,9 +10,11 @@ from sqlalchemy import delete, insert, select, update
 
 from wgbind.keys import PresharedKey, PrivateKey, PublicKey
 from wgbind.store.peer import Peer
-from wgbind.store.schema import allowed_ip_table, peer_table
+from wgbind.store.schema import allowed_ip_table, peer_group_table, peer_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy import ColumnElement, Connection, Row
 
 
@@ -26,8 +28,13 @@ def load(connection: Connection, where: ColumnElement[bool]) -> list[tuple[int, 
         .order_by(allowed_ip_table.c.address)
     ):
         allowed_ips[row.peer_id].append(row)
+    groups: defaultdict[int, list[str]] = defaultdict(list)
+    for row_id, group in connection.execute(
+        select(peer_group_table).join_from(peer_group_table, peer_table).where(where)
+    ):
+        groups[row_id].append(group)
     peers = connection.execute(select(peer_table).where(where).order_by(peer_table.c.name))
-    return [(row.id, _peer(row, allowed_ips[row.id])) for row in peers]
+    return [(row.id, _peer(row, allowed_ips[row.id], groups.get(row.id, ()))) for row in peers]
 
 
 def save(connection: Connection, peer: Peer, row_id: int | None) -> None:
@@ -63,9 +70,15 @@ def save(connection: Connection, peer: Peer, row_id: int | None) -> None:
             for index, network in enumerate(peer.allowed_ips)
         ],
     )
+    connection.execute(delete(peer_group_table).where(peer_group_table.c.peer_id == row_id))
+    if peer.groups:
+        connection.execute(
+            insert(peer_group_table),
+            [{"peer_id": row_id, "name": group} for group in sorted(peer.groups)],
+        )
 
 
-def _peer(row: Row[Any], allowed_ips: list[Row[Any]]) -> Peer:
+def _peer(row: Row[Any], allowed_ips: list[Row[Any]], groups: Iterable[str]) -> Peer:
     return Peer(
         server=row.server,
         name=row.name,
@@ -75,6 +88,7 @@ def _peer(row: Row[Any], allowed_ips: list[Row[Any]]) -> Peer:
         routed_networks=tuple(
             ip_network((ip.address, ip.prefix_length)) for ip in allowed_ips if ip.routed
         ),
+        groups=frozenset(groups),
         endpoint=None if row.endpoint_host is None else (row.endpoint_host, row.endpoint_port),
         persistent_keepalive=row.persistent_keepalive,
         private_key=None if row.private_key is None else PrivateKey(row.private_key),

@@ -27,7 +27,7 @@ from wgbind.settings.address import Address
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
-HEAD = "0001"  # the newest migration
+HEAD = "0002"  # the newest migration
 
 
 class AddressType(TypeDecorator[Address]):
@@ -127,5 +127,17 @@ allowed_ip_table = Table(
     PrimaryKeyConstraint("server", "address"),
     ForeignKeyConstraint(["server", "peer_id"], ["peer.server", "peer.id"], ondelete="CASCADE"),
     CheckConstraint("prefix_length between 0 and 128", name="prefix_length"),
+    sqlite_with_rowid=False,  # the primary key is all that is searched
+)
+
+# The groups that a peer is in. Which groups there are, the settings of its server say.
+peer_group_table = Table(
+    "peer_group",
+    metadata,
+    Column("peer_id", Integer, nullable=False),
+    Column("name", String(31), nullable=False),
+    PrimaryKeyConstraint("peer_id", "name"),
+    ForeignKeyConstraint(["peer_id"], ["peer.id"], ondelete="CASCADE"),
+    CheckConstraint("length(name) between 1 and 31", name="name"),
     sqlite_with_rowid=False,  # the primary key is all that is searched
 )

@@ -17,7 +17,7 @@ from wgbind.store.peer import Peer, require_valid
 from wgbind.store.schema import peer_table, revision_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
     from sqlalchemy import Connection
@@ -90,6 +90,7 @@ class Store:
         preshared_key: PresharedKey | None = None,
         addresses: Sequence[Address] | None = None,
         routed_networks: Sequence[Network] = (),
+        groups: Iterable[str] = (),
         endpoint: tuple[str, int] | None = None,
         persistent_keepalive: int = 0,
         private_key: PrivateKey | None = None,
@@ -112,6 +113,7 @@ class Store:
                 preshared_key=preshared_key,
                 addresses=tuple(addresses),
                 routed_networks=tuple(routed_networks),
+                groups=frozenset(groups),
                 endpoint=endpoint,
                 persistent_keepalive=persistent_keepalive,
                 private_key=private_key,
@@ -137,6 +139,23 @@ class Store:
             if "public_key" in changes:
                 changes.setdefault("private_key", None)
             return _save(connection, replace(old, **changes), pools, row_id, old)
+
+    def regroup_peer(
+        self,
+        server: str,
+        which: str | PublicKey,
+        *,
+        join: frozenset[str] = frozenset(),
+        leave: frozenset[str] = frozenset(),
+    ) -> Peer:
+        """Put a peer into the groups `join`, take it out of those in `leave`, and return it.
+
+        The others that it is in stay, whoever changes them meanwhile. Raises `NotFoundError`.
+        """
+        with self._database.writing() as connection:
+            row_id, old = _find(connection, server, which)
+            peer = replace(old, groups=(old.groups | join) - leave)
+            return _save(connection, peer, (), row_id, old)
 
     def remove_peer(self, server: str, which: str | PublicKey) -> Peer:
         """Remove a peer and return what it was; raise `NotFoundError`."""
