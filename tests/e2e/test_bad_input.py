@@ -41,15 +41,8 @@ def refuse(
     assert files(server.config.parent) == folder
 
 
-def rewrite(server: Wgbind, old: str, new: str) -> None:
-    """Replace text in the settings file."""
-    text = server.settings.read_text()
-    assert old in text
-    server.settings.write_text(text.replace(old, new, 1))
-
-
 def test_unknown_key_in_the_settings(server: Wgbind) -> None:
-    rewrite(server, "listen_port =", "listen_prot =")
+    server.rewrite(("listen_port =", "listen_prot ="))
     words = [f"{server.settings}:", "interface.listen_prot", "listen_port"]
     refuse(server, 2, words, "server", "start", server.name)
 
@@ -64,14 +57,14 @@ def test_unknown_key_in_the_settings(server: Wgbind) -> None:
     ],
 )
 def test_bad_value_in_the_settings(server: Wgbind, old: str, new: str, word: str) -> None:
-    rewrite(server, old, new)
+    server.rewrite((old, new))
     refuse(server, 2, [f"{server.settings}:", word], "server", "start", server.name)
 
 
 def test_overlapping_addresses_in_the_settings(server: Wgbind) -> None:
     text = server.settings.read_text()
     (line,) = (line for line in text.splitlines() if line.startswith("addresses ="))
-    rewrite(server, line, 'addresses = ["10.9.0.1/24", "10.9.0.129/25"]')
+    server.rewrite((line, 'addresses = ["10.9.0.1/24", "10.9.0.129/25"]'))
     words = ["interface.addresses", "10.9.0.129/25", "10.9.0.1/24"]
     refuse(server, 2, words, "server", "start", server.name)
 
@@ -150,7 +143,7 @@ def test_unknown_peer_and_server(server: Wgbind) -> None:
 def test_wrong_settings_leave_a_running_server_as_it_is(server: Wgbind) -> None:
     server.start()
     (started_at, peers) = (server.status()["started_at"], server.status()["peers"])
-    rewrite(server, "mtu = 1420", "mtu = 99")
+    server.rewrite(("mtu = 1420", "mtu = 99"))
     refuse(server, 2, ["99"], "server", "reload", server.name)
     after = server.status()
     assert (after["state"], after["mtu"]) == ("running", 1420)

@@ -72,15 +72,6 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.05)
 
 
-def rewrite(server: Wgbind, *changes: tuple[str, str]) -> None:
-    """Replace texts in the settings file."""
-    text = server.settings.read_text()
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new, 1)
-    server.settings.write_text(text)
-
-
 def test_reload_applies_what_changed(host: Namespace, server: Wgbind) -> None:
     server.start()
     server.peer("add", "phone")
@@ -89,11 +80,10 @@ def test_reload_applies_what_changed(host: Namespace, server: Wgbind) -> None:
     changes = [
         ("listen_port = 51820", "listen_port = 51899"),
         ("mtu = 1420", "mtu = 1380"),
-        ("peer_to_peer = true", "peer_to_peer = false"),
-        ("host = true", "host = false"),
+        ('preset = ["gateway"]', 'preset = "isolated"'),
         (before["addresses"][0], "10.99.0.1/24"),
     ]
-    rewrite(server, *changes)
+    server.rewrite(*changes)
     assert server.status() == {**before, "drops": server.status()["drops"]}
     server.run("server", "reload", server.name)
 
@@ -104,7 +94,8 @@ def test_reload_applies_what_changed(host: Namespace, server: Wgbind) -> None:
     assert link["mtu"] == after["mtu"] == 1380
     addresses = {f"{entry['local']}/{entry['prefixlen']}" for entry in link["addr_info"]}
     assert addresses == set(after["addresses"]) == {"10.99.0.1/24", before["addresses"][1]}
-    assert (after["peer_to_peer"], after["host"]) == (False, False)
+    assert after["preset"] == ["isolated"]
+    assert "peers reach nothing" in after["meaning"]
     assert host.run(["nft", "list", "table", "inet", f"wgbind_{server.name}"]).stdout != rules
     assert [peer["name"] for peer in after["peers"]] == ["phone"]
     assert (after["pid"], after["started_at"]) == (before["pid"], before["started_at"])

@@ -16,7 +16,7 @@ class Network:
 
     Attributes:
         hosts: The topology.
-        server: The server, started without any configuration.
+        server: The server; its peers reach each other, the host behind it, and the server itself.
         a, b: The clients, connected.
         ipv4, ipv6: The server's addresses in the tunnel.
     """
@@ -32,6 +32,11 @@ class Network:
 def start_network(hosts: Topology, folder: Path) -> Network:
     """Start the server, add A and B, connect them and wait for their first answers."""
     server = Wgbind(hosts.server, folder)
+    server.run("server", "init", server.name)
+    server.rewrite(
+        ('preset = ["gateway"]', 'preset = ["gateway", "hub"]'),
+        ("rules = []", 'rules = ["allow peers -> host"]'),
+    )
     server.start()
     inner = [ipaddress.ip_interface(address) for address in server.status()["addresses"]]
     networks = [str(address.network) for address in inner]

@@ -55,6 +55,14 @@ class Wgbind:
         argv = [*before, *self.command(*arguments)]
         return self.namespace.run(argv, check=check, text=text, env=self.env)
 
+    def rewrite(self, *changes: tuple[str, str]) -> None:
+        """Replace texts in the settings file; each must be there."""
+        text = self.settings.read_text()
+        for old, new in changes:
+            assert old in text, old
+            text = text.replace(old, new, 1)
+        self.settings.write_text(text)
+
     def start(self, *, before: Sequence[str] = ()) -> str:
         """Start the server; return what that printed."""
         return self.run("server", "start", self.name, before=before).stdout

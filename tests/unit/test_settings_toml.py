@@ -3,9 +3,10 @@
 import re
 from ipaddress import IPv4Interface, IPv6Interface, ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from wgbind.errors import InputError, NotFoundError, SettingsError
@@ -38,12 +39,56 @@ def interface_addresses() -> st.SearchStrategy[list[InterfaceAddress]]:
 
 NAMES = st.from_regex(r"[a-zA-Z0-9_=+-]{1,15}", fullmatch=True)
 TEXT = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=40)
+NAMED = ["203.0.113.0/24", "2001:db8:7::/48", "198.51.100.0/24"]
 NETWORKS = st.sampled_from(["0.0.0.0/0", "::/0", "10.0.0.0/8", "192.0.2.7/32", "fd00::/8"])
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> dict[str, Any]:
+    """Policies whose names, networks and forwards do not collide."""
+    groups = draw(st.lists(st.sampled_from(["staff", "guests"]), unique=True))
+    named = {
+        "lan": NAMED[:2],
+        "dc": {"prefixes": NAMED[2:], "nat": draw(st.booleans()), "interface": "eth1"},
+    }
+    networks = {name: named[name] for name in draw(st.lists(st.sampled_from(["lan", "dc"])))}
+    ends = st.lists(
+        st.sampled_from(["any", "peers", "peer:a@b.c", "192.0.2.1", "fd00::/8", *groups, *networks])
+    )
+    services = ["any", "tcp", "ssh", "tcp/1-65535", "udp/7", "icmp", "ping"]
+    rules = st.builds(
+        lambda action, ends, services, log, name: {
+            "action": action,
+            "from": ["peers", *ends],
+            "to": ["any", *ends],
+            "services": services,
+            "log": log,
+            **name,
+        },
+        st.sampled_from(["allow", "deny"]),
+        ends,
+        st.lists(st.sampled_from(services), min_size=1),
+        st.booleans(),
+        st.sampled_from([{}, {"name": 'the "x" \\ rule'}]),
+    )
+    return {
+        "preset": draw(st.sampled_from([[], ["isolated"], ["gateway", "hub"], ["site"]])),
+        "groups": groups,
+        "networks": networks,
+        "services": draw(st.sampled_from([{}, {"web": ["tcp/80", "https"]}])),
+        "rules": draw(st.lists(rules, max_size=3)),
+        "forwards": draw(
+            st.sampled_from([[], ["tcp/80 -> peer:web : 8080", "tcp/90-99 -> 10.8.0.3 masquerade"]])
+        ),
+        "connection_limit": draw(st.none() | st.integers(1, 10**6)),
+    }
 
 
 @st.composite
 def settings(draw: st.DrawFn) -> ServerSettings:
     addresses = draw(interface_addresses())
+    named = map(ip_network, NAMED)
+    assume(not any(n.overlaps(a.network) for n in named for a in addresses))
     flag, none = st.booleans(), st.none()
     lowest = 1280 if any(address.version == 6 for address in addresses) else 576
     return ServerSettings.model_validate(
@@ -55,13 +100,11 @@ def settings(draw: st.DrawFn) -> ServerSettings:
                 "private_key_file": draw(none | TEXT),
                 "fwmark": draw(st.integers(0, 2**32 - 1)),
             },
-            "gateway": {
-                "enabled": draw(flag),
+            "policy": draw(policies()),
+            "routing": {
                 "egress": draw(
                     st.sampled_from(["auto", "any"]) | st.lists(NAMES, min_size=1, max_size=3)
                 ),
-                "peer_to_peer": draw(flag),
-                "host": draw(flag),
             },
             "client": {
                 "endpoint": draw(none | st.sampled_from(["a.example", "[::1]:9", "192.0.2.1:53"])),
@@ -90,7 +133,8 @@ def test_each_key_stands_in_a_new_file_with_a_comment() -> None:
     for section, field in ServerSettings.model_fields.items():
         assert f"[{section}]\n" in text
         for key in field.annotation.model_fields:  # type: ignore[union-attr]
-            assert re.search(rf"^# .+\n(# )?{key} = ", text, re.MULTILINE), key
+            pattern = rf"^# .+\n(# )?{key} = |^\[{section}\.{key}\]\n# "
+            assert re.search(pattern, text, re.MULTILINE), key
     assert max(map(len, text.splitlines())) <= 100
 
 
@@ -104,10 +148,9 @@ def test_the_smallest_file_and_its_defaults(tmp_path: Path) -> None:
         1420,
         0,
     )
-    assert found.gateway.enabled
-    assert found.gateway.egress == "auto"
-    assert found.gateway.peer_to_peer
-    assert found.gateway.host
+    assert found.policy.preset == ("gateway",)
+    assert found.policy.rules == ()
+    assert found.routing.egress == "auto"
     assert found.client.endpoint is None
     assert found.client.allowed_ips == (ip_network("0.0.0.0/0"), ip_network("::/0"))
     assert found.client.persistent_keepalive == 25
@@ -148,16 +191,22 @@ MISTAKES = [
         5,
         "key interface.endpoint: there is no such key; it stands in the section [client]",
     ),
-    (SMALLEST + "[gatway]", 3, "key gatway: there is no such key; did you mean gateway?"),
+    (SMALLEST + "[polcy]", 3, "key polcy: there is no such key; did you mean policy?"),
+    (
+        SMALLEST + "[gateway]\nenabled = true",
+        3,
+        "key gateway: there is no such key; "
+        "say it by policy.preset, policy.rules and routing.egress",
+    ),
     (
         SMALLEST + "[zzz]",
         3,
-        "key zzz: there is no such key; there are interface, gateway, client, store",
+        "key zzz: there is no such key; there are interface, policy, routing, client, store",
     ),
     (
         '"a\\nb" = 1\n' + SMALLEST,
         1,
-        "key 'a\\nb': there is no such key; there are interface, gateway, client, store",
+        "key 'a\\nb': there is no such key; there are interface, policy, routing, client, store",
     ),
     ("", 1, "key interface: it is missing; `wgbind server init` makes a file that shows it"),
     (
@@ -173,7 +222,7 @@ MISTAKES = [
     ),
     (
         '[interface]\naddresses = [\n"10.8.0.1/24",\n"10.8.0.1"]',
-        2,
+        4,
         "key interface.addresses: '10.8.0.1' is not an address with a prefix length, "
         "such as 10.8.0.1/24",
     ),
@@ -199,16 +248,20 @@ MISTAKES = [
         1,
         "key interface: it is not a section; write [interface] once, and its keys below",
     ),
-    (SMALLEST + "[gateway]\nenabled = 1", 4, "key gateway.enabled: 1 is not true or false"),
     (
-        SMALLEST + "[gateway]\negress = 'eth0'",
+        SMALLEST + "[client]\nstore_private_keys = 1",
         4,
-        'key gateway.egress: \'eth0\' is neither "auto" nor "any" nor a list of interfaces',
+        "key client.store_private_keys: 1 is not true or false",
     ),
     (
-        SMALLEST + "[gateway]\negress = ['eth0; drop']",
+        SMALLEST + "[routing]\negress = 'eth0'",
         4,
-        "key gateway.egress: interface name 'eth0; drop': "
+        'key routing.egress: \'eth0\' is neither "auto" nor "any" nor a list of interfaces',
+    ),
+    (
+        SMALLEST + "[routing]\negress = ['eth0; drop']",
+        4,
+        "key routing.egress: interface name 'eth0; drop': "
         "use 1 to 15 of the characters a-z A-Z 0-9 _ = + . -",
     ),
     (
@@ -249,7 +302,7 @@ def test_a_mistake_is_told(tmp_path: Path, text: str, line: int, message: str) -
 
 def test_the_first_of_many_mistakes(tmp_path: Path) -> None:
     path = tmp_path / "wg0.toml"
-    path.write_text("[client]\nmtu = 1\n[interface]\naddresses = []\n[gateway]\nenabled = 1\n")
+    path.write_text("[client]\nmtu = 1\n[interface]\naddresses = []\n[policy]\nrules = 1\n")
     with pytest.raises(SettingsError, match=r":2: key client\.mtu: 1 is too small"):
         toml.load(path)
 

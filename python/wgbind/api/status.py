@@ -65,10 +65,9 @@ class ServerStatus(_Report):
         listen_port: UDP port; 0 if the system chooses one at the next start.
         endpoint: What client configurations say, "host:port"; None if it cannot be guessed.
         endpoint_remark: What to know about it: that it was guessed, that it is private.
-        gateway: Whether peers reach other networks, with NAT.
-        egress: Interfaces through which they do; empty means any.
-        peer_to_peer: Whether peers reach each other.
-        host: Whether peers reach services of this host.
+        preset: The firewall's presets, such as "gateway".
+        meaning: What they mean, in a line.
+        egress: Interfaces to the internet; empty means any.
         drops: Packets and datagrams that the device dropped since its start, by reason.
         refused: Packets that the firewall dropped since its last change, by where they wanted
             to go.
@@ -85,10 +84,9 @@ class ServerStatus(_Report):
     mtu: int
     endpoint: str | None
     endpoint_remark: str | None = None
-    gateway: bool
+    preset: tuple[str, ...]
+    meaning: str
     egress: tuple[str, ...]
-    peer_to_peer: bool
-    host: bool
     peers: tuple[PeerReport, ...]
     drops: dict[str, int] = {}
     refused: dict[str, int] = {}

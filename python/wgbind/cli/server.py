@@ -149,19 +149,15 @@ def _headline(status: ServerStatus) -> str:
 
 
 def _choices(status: ServerStatus) -> list[tuple[str, str]]:
-    egress = ", ".join(status.egress) or "any interface"
-    reached = {
-        "each other": status.peer_to_peer,
-        "this host": status.host,
-        f"other networks through {egress}": status.gateway,
-    }
     remark = f" ({status.endpoint_remark})" if status.endpoint_remark else ""
     return [
         ("public key", str(status.public_key)),
         ("addresses", ", ".join(map(str, status.addresses))),
         ("port", f"{status.listen_port}/udp" if status.listen_port else "chosen at the start"),
         ("endpoint", f"{status.endpoint or 'unknown'}{remark}"),
-        ("peers reach", ", ".join(filter(reached.get, reached)) or "nothing"),
+        ("egress", ", ".join(status.egress) or "any interface"),
+        ("preset", ", ".join(status.preset) or "none"),
+        ("policy", status.meaning),
     ]
 
 

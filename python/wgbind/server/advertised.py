@@ -43,8 +43,8 @@ def advertise(settings: ServerSettings, listen_port: int, host: HostView) -> Adv
 
 def egress(settings: ServerSettings, host: HostView) -> tuple[str, ...] | None:
     """Name the interfaces through which peers reach other networks; None means any."""
-    if settings.gateway.egress == "any":
+    if settings.routing.egress == "any":
         return None
-    if settings.gateway.egress == "auto":
+    if settings.routing.egress == "auto":
         return host.egress or None
-    return settings.gateway.egress
+    return settings.routing.egress

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, TypedDict
 from wgbind._native import PeerChange
 from wgbind.errors import WgbindError
 from wgbind.firewall import apply as firewall
+from wgbind.firewall.policy import HOST, INTERNET, PEERS, preset_rules
 from wgbind.firewall.ruleset import Ruleset
 from wgbind.net.forwarding import enable_forwarding, restore_forwarding
 from wgbind.net.host import host_view
 from wgbind.net.interface import converge_interface, converge_routes
 from wgbind.server.advertised import egress
 from wgbind.server.peer_edit import peer_edits
+from wgbind.settings.service import ANY_SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from wgbind.settings.address import Network
     from wgbind.settings.model import ServerSettings
     from wgbind.settings.paths import Paths
+    from wgbind.settings.reference import Reference
     from wgbind.store.peer import Peer
 
 _log = logging.getLogger(__name__)
@@ -94,7 +97,7 @@ class Reconciler:
             changes["listen_port"] = interface.listen_port
         if interface.fwmark != found.fwmark:
             changes["fwmark"] = interface.fwmark
-        hub = [str(address) for address in interface.addresses if settings.gateway.peer_to_peer]
+        hub = [str(address) for address in interface.addresses if _opens(settings, PEERS, PEERS)]
         if hub != self._hub:
             changes["hub"] = hub
         if changes:
@@ -131,22 +134,22 @@ class Reconciler:
         ]
 
     def _apply_firewall(self, desired: Desired) -> None:
-        interface, gateway = desired.settings.interface, desired.settings.gateway
+        settings = desired.settings
         ruleset = Ruleset(
             self._paths.name,
-            addresses=interface.addresses,
+            addresses=settings.interface.addresses,
             routed_networks=_routed_networks(desired),
-            gateway=gateway.enabled,
-            egress=egress(desired.settings, host_view()),
-            peer_to_peer=gateway.peer_to_peer,
-            host=gateway.host,
+            gateway=_opens(settings, PEERS, INTERNET),
+            egress=egress(settings, host_view()),
+            peer_to_peer=_opens(settings, PEERS, PEERS),
+            host=_opens(settings, PEERS, HOST),
         )
         if firewall.apply(ruleset):
             _log.info("firewall: rules applied")
 
     def _apply_forwarding(self, desired: Desired) -> None:
-        gateway = desired.settings.gateway
-        if gateway.enabled or gateway.peer_to_peer:
+        settings = desired.settings
+        if _opens(settings, PEERS, INTERNET) or _opens(settings, PEERS, PEERS):
             changes = enable_forwarding(self._paths.record)
         else:
             changes = restore_forwarding(self._paths.record)
@@ -180,6 +183,18 @@ def release_host(paths: Paths) -> bool:
 
 def _routed_networks(desired: Desired) -> tuple[Network, ...]:
     return tuple(network for peer in desired.peers for network in peer.routed_networks)
+
+
+def _opens(settings: ServerSettings, source: Reference, destination: Reference) -> bool:
+    """Whether a rule allows all services between these two; the rest waits for its compiler."""
+    rules = (*settings.policy.rules, *preset_rules(settings.policy))
+    return any(
+        rule.action == "allow"
+        and source in rule.sources
+        and destination in rule.destinations
+        and rule.services == (ANY_SERVICE,)
+        for rule in rules
+    )
 
 
 def _resolve(edit: PeerEdit) -> bool:

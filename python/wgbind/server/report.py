@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from wgbind.api.status import PeerReport, ServerStatus
+from wgbind.firewall.policy import meaning
 from wgbind.net.host import host_view
 from wgbind.server.advertised import advertise, egress
 from wgbind.settings.address import Endpoint
@@ -53,10 +54,9 @@ def report(
         mtu=settings.interface.mtu,
         endpoint=None if advertised.endpoint is None else str(advertised.endpoint),
         endpoint_remark=advertised.remark,
-        gateway=settings.gateway.enabled,
+        preset=settings.policy.preset,
+        meaning=meaning(settings.policy),
         egress=egress(settings, host) or (),
-        peer_to_peer=settings.gateway.peer_to_peer,
-        host=settings.gateway.host,
         peers=tuple(_peer_reports(peers, found)),
     )
     if running is None:

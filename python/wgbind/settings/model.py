@@ -6,25 +6,13 @@ Each field's description is its comment in a new settings file.
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
-from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv4Network,
-    IPv6Address,
-    IPv6Interface,
-    IPv6Network,
-)
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PlainSerializer,
-    PlainValidator,
     SecretStr,
     StrictBool,
     ValidationInfo,
@@ -43,34 +31,13 @@ from wgbind.settings.address import (
     parse_network,
 )
 from wgbind.settings.paths import parse_interface_name
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from wgbind.settings.policy import PolicySettings
+from wgbind.settings.section import MisplacedError, Section, as_value_error, text
+from wgbind.settings.service import Service
 
 MTU_MIN_IPV4 = 576  # what every IPv4 host takes (RFC 791, 3.1)
 MTU_MIN_IPV6 = 1280  # RFC 8200, section 5
 MTU_MAX = 65456  # with a block of padding and WireGuard's 32 bytes it fits UDP's 65507 (IPv4)
-
-
-@contextmanager
-def _as_value_error() -> Iterator[None]:
-    """Let pydantic see our errors: it collects `ValueError` only."""
-    try:
-        yield
-    except InputError as error:
-        raise ValueError(str(error)) from None
-
-
-def _text(parse: Callable[[str], object], *types: type) -> PlainValidator:
-    """Parse text; what is of one of `types` already is held to the same rules."""
-
-    def validate(value: object) -> object:
-        if not isinstance(value, (str, *types)):
-            raise ValueError(f"{value!r} is not text in quotes")  # noqa: TRY004  pydantic's way
-        with _as_value_error():
-            return parse(str(value))
-
-    return PlainValidator(validate)
 
 
 def _parse_dns(text: str) -> Address | str:
@@ -85,24 +52,16 @@ def _parse_key_file(text: str) -> Path:
     return Path(text)
 
 
-_IPS = (IPv4Address, IPv6Address)
-_INTERFACES = (IPv4Interface, IPv6Interface)
-_NETWORKS = (IPv4Network, IPv6Network)
-
 _Integer = Annotated[int, Field(strict=True)]
 _Keepalive = Annotated[_Integer, Field(ge=0, le=65535)]
 _Mtu = Annotated[_Integer, Field(le=MTU_MAX)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class InterfaceSettings(_Section):
+class InterfaceSettings(Section):
     """The tunnel's interface on this host."""
 
     addresses: tuple[
-        Annotated[InterfaceAddress, _text(parse_interface_address, *_INTERFACES)], ...
+        Annotated[InterfaceAddress, text(parse_interface_address, *get_args(InterfaceAddress))], ...
     ] = Field(
         min_length=1,
         description="This server's addresses in the tunnel; peers get theirs from the networks.",
@@ -115,7 +74,7 @@ class InterfaceSettings(_Section):
         default=1420,
         description="Largest packet in the tunnel, in bytes.",
     )
-    private_key_file: Annotated[Path, _text(_parse_key_file, Path)] | None = Field(
+    private_key_file: Annotated[Path, text(_parse_key_file, Path)] | None = Field(
         default=None,
         description="File of the private key, if it is not NAME.key beside this file.",
         examples=["wg0.key"],
@@ -146,32 +105,19 @@ class InterfaceSettings(_Section):
         return value
 
 
-class GatewaySettings(_Section):
-    """What peers may reach beyond the tunnel."""
+class RoutingSettings(Section):
+    """By which ways traffic leaves this host."""
 
-    enabled: StrictBool = Field(
-        default=True,
-        description="Peers reach other networks through this host, with its address (NAT).",
-    )
     egress: Literal["auto", "any"] | tuple[str, ...] = Field(
         default="auto",
-        description='Interfaces to those networks: "auto" (where the default routes go), "any", '
+        description='Interfaces to the internet: "auto" (where the default routes go), "any", '
         'or a list such as ["eth0"].',
-    )
-    peer_to_peer: StrictBool = Field(
-        default=True,
-        description="Peers reach each other, inside the server: where nothing else is to be done "
-        "to their packets, the packet filters of this host do not see them.",
-    )
-    host: StrictBool = Field(
-        default=True,
-        description="Peers reach the services of this host itself.",
     )
 
     @field_validator("egress", mode="before")
     @classmethod
     def _parse_egress(cls, value: object) -> object:
-        with _as_value_error():
+        with as_value_error():
             if value in ("auto", "any"):
                 return value
             if isinstance(value, list | tuple) and value and all(isinstance(i, str) for i in value):
@@ -179,10 +125,10 @@ class GatewaySettings(_Section):
             raise InputError(f'{value!r} is neither "auto" nor "any" nor a list of interfaces')
 
 
-class ClientSettings(_Section):
+class ClientSettings(Section):
     """What the configurations say that clients get."""
 
-    endpoint: Annotated[Endpoint, _text(Endpoint.parse, Endpoint), PlainSerializer(str)] | None = (
+    endpoint: Annotated[Endpoint, text(Endpoint.parse, Endpoint), PlainSerializer(str)] | None = (
         Field(
             default=None,
             description="Where clients reach this server: host, host:port or [IPv6]:port; "
@@ -190,12 +136,12 @@ class ClientSettings(_Section):
             examples=["vpn.example.org"],
         )
     )
-    allowed_ips: tuple[Annotated[Network, _text(parse_network, *_NETWORKS)], ...] = Field(
+    allowed_ips: tuple[Annotated[Network, text(parse_network, *get_args(Network))], ...] = Field(
         default=(parse_network("0.0.0.0/0"), parse_network("::/0")),
         min_length=1,
         description="Networks that clients reach through the tunnel.",
     )
-    dns: tuple[Annotated[Address | str, _text(_parse_dns, *_IPS)], ...] = Field(
+    dns: tuple[Annotated[Address | str, text(_parse_dns, *get_args(Address))], ...] = Field(
         default=(),
         description="Name servers, and domains to search.",
     )
@@ -215,7 +161,7 @@ class ClientSettings(_Section):
     )
 
 
-class StoreSettings(_Section):
+class StoreSettings(Section):
     """Where the peers are kept."""
 
     url: SecretStr | None = Field(
@@ -225,10 +171,36 @@ class StoreSettings(_Section):
     )
 
 
-class ServerSettings(_Section):
+class ServerSettings(Section):
     """The settings of one server."""
 
     interface: InterfaceSettings
-    gateway: GatewaySettings = GatewaySettings()
+    policy: PolicySettings = PolicySettings()
+    routing: RoutingSettings = RoutingSettings()
     client: ClientSettings = ClientSettings()
     store: StoreSettings = StoreSettings()
+
+    @field_validator("policy")
+    @classmethod
+    def _refuse_conflicts(cls, value: PolicySettings, info: ValidationInfo) -> PolicySettings:
+        interface: InterfaceSettings | None = info.data.get("interface")
+        if interface is None:
+            return value
+        for name, network in value.networks.items():
+            for prefix in network.prefixes:
+                for address in interface.addresses:
+                    if prefix.overlaps(address.network):
+                        raise MisplacedError(
+                            f"{prefix} overlaps the tunnel's own {address.network}, where peers "
+                            "are; name networks outside the tunnel",
+                            *("networks", name),
+                        )
+        own = Service("udp", interface.listen_port, interface.listen_port)
+        for number, forward in enumerate(value.forwards):
+            if forward.service.covers(own):
+                raise MisplacedError(
+                    f"{str(forward)!r} would take the port of this server itself; leave out "
+                    f"udp/{interface.listen_port}",
+                    *("forwards", number),
+                )
+        return value

@@ -7,12 +7,17 @@ import re
 import sys
 import textwrap
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import SecretStr, ValidationError
 
 from wgbind.errors import NotFoundError, PrivilegeError, SettingsError
+from wgbind.settings.forward import Forward
 from wgbind.settings.model import ServerSettings
+from wgbind.settings.policy import NetworkSettings
+from wgbind.settings.rule import Rule
+from wgbind.settings.section import MisplacedError
+from wgbind.settings.toml_lines import line_of, statement_lines
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -20,12 +25,17 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
 
-# The start of a line with a section or a key, which may be dotted or quoted.
-_STATEMENT = re.compile(r"""\s*(\[(?P<section>[^\[\]]+)\]|(?P<key>[\w.\s"'-]+)=)""")
+    from wgbind.settings.section import Section
+
+_MOVED: dict[tuple[int | str, ...], str] = {
+    ("gateway",): "say it by policy.preset, policy.rules and routing.egress",
+}
+"""What stood there once, and stands elsewhere now."""
 
 _NOUNS = {
     "bool_type": "true or false",
@@ -54,9 +64,11 @@ def load(path: Path) -> ServerSettings:
     try:
         return ServerSettings.model_validate(data)
     except ValidationError as error:
-        mistakes = [(_line(text, mistake["loc"]), mistake) for mistake in error.errors()]
+        lines = statement_lines(text)
+        mistakes = [(line_of(_place(mistake), lines), mistake) for mistake in error.errors()]
     number, mistake = min(mistakes, key=lambda found: found[0])
-    key = ".".join(part for part in mistake["loc"] if isinstance(part, str))
+    parts = [part for part in _place(mistake) if isinstance(part, str) and part != "[key]"]
+    key = ".".join(parts)
     raise SettingsError(
         f"{path}:{number}: key {key if key.isprintable() else repr(key)}: {_explain(mistake)}"
     )
@@ -64,19 +76,28 @@ def load(path: Path) -> ServerSettings:
 
 def dump(settings: ServerSettings) -> str:
     """Write settings as a commented file, which `load` reads as the same settings."""
-    blocks = []
-    for name, section in settings:
-        lines = [f"[{name}]"]
-        for key, field in type(section).model_fields.items():
-            comment = textwrap.wrap(field.description or "", 90)
-            lines += [f"# {line}" for line in comment]
-            value = getattr(section, key)
-            if value is None:
-                lines += [f"# {key} = {_toml(example)}" for example in field.examples or ()]
-            else:
-                lines.append(f"{key} = {_toml(value)}")
-        blocks.append("\n".join(lines) + "\n")
-    return "\n".join(blocks)
+    return "\n".join(block for name, section in settings for block in _blocks(name, section))
+
+
+def _blocks(name: str, section: Section) -> Iterator[str]:
+    """Write a section, then those of its keys that are tables themselves."""
+    lines, tables = [f"[{name}]"], []
+    for key, field in type(section).model_fields.items():
+        value = getattr(section, key)
+        comment = [
+            f"# {line}"
+            for line in textwrap.wrap(field.description or "", 90, break_on_hyphens=False)
+        ]
+        if isinstance(value, dict):
+            entries = [f"{each} = {_toml(value[each])}" for each in value]
+            examples = [f"# {example}" for example in field.examples or ()]
+            tables.append([f"[{name}.{key}]", *comment, *(entries or examples)])
+        elif value is None:
+            lines += [*comment, *(f"# {key} = {_toml(each)}" for each in field.examples or ())]
+        else:
+            lines += [*comment, f"{key} = {_toml(value)}"]
+    for block in (lines, *tables):
+        yield "\n".join(block) + "\n"
 
 
 def _read(path: Path) -> str:
@@ -99,33 +120,26 @@ def _toml(value: object) -> str:
         case bool() | int():
             return str(value).lower()
         case tuple() | list():
-            return f"[{', '.join(map(_toml, value))}]"
+            return _toml_list([_toml(each) for each in value])
+        case dict():
+            return f"{{ {', '.join(f'{key} = {_toml(value[key])}' for key in value)} }}"
+        case Rule() | Forward() | NetworkSettings():
+            return _toml(value.as_setting())
         case SecretStr():
             return _toml(value.get_secret_value())
         case _:  # JSON's strings are TOML's basic strings
             return json.dumps(str(value), ensure_ascii=False)
 
 
-def _line(text: str, loc: tuple[int | str, ...]) -> int:
-    """Return the line of a key, else that of its section, else 1: the parser tells none."""
-    wanted = [part for part in loc if isinstance(part, str)]
-    section: list[str] = []
-    depth, found = 0, 1
-    for number, line in enumerate(text.split("\n"), 1):
-        statement = _STATEMENT.match(line)
-        if statement is None:
-            continue
-        if statement["section"] is not None:
-            path = section = _names(statement["section"])
-        else:
-            path = section + _names(statement["key"])
-        if len(path) > depth and path == wanted[: len(path)]:
-            depth, found = len(path), number
-    return found
+def _toml_list(items: list[str]) -> str:
+    """Write a list on one line, or one item a line if that were too long."""
+    line = f"[{', '.join(items)}]"
+    return line if len(line) <= 80 else "[\n" + "".join(f"    {each},\n" for each in items) + "]"
 
 
-def _names(dotted: str) -> list[str]:
-    return [part.strip(" \t\"'") for part in dotted.split(".")]
+def _place(mistake: ErrorDetails) -> tuple[int | str, ...]:
+    error = mistake.get("ctx", {}).get("error")
+    return mistake["loc"] + (error.place if isinstance(error, MisplacedError) else ())
 
 
 def _explain(mistake: ErrorDetails) -> str:
@@ -143,8 +157,11 @@ def _explain(mistake: ErrorDetails) -> str:
             return "it is empty; give one at least"
         case "missing":
             return "it is missing; `wgbind server init` makes a file that shows it"
-        case "model_type":
-            return f"it is not a section; write [{mistake['loc'][0]}] once, and its keys below"
+        case "model_type" if len(mistake["loc"]) > 1:
+            return f"{value!r} is neither a list in [ ] nor a table in {{ }}"
+        case "model_type" | "dict_type":
+            section = ".".join(map(str, mistake["loc"]))
+            return f"it is not a section; write [{section}] once, and its keys below"
         case "extra_forbidden":
             return f"there is no such key{_suggestion(mistake['loc'])}"
         case _ if kind in _NOUNS:
@@ -156,13 +173,21 @@ def _explain(mistake: ErrorDetails) -> str:
 def _suggestion(loc: tuple[int | str, ...]) -> str:
     """Name the key that was meant, or those that there are."""
     key = str(loc[-1]).lower()
-    sections = {
-        name: list(getattr(field.annotation, "model_fields", {}))
-        for name, field in ServerSettings.model_fields.items()
-    }
-    for section, keys in sections.items():
-        if key in keys:
+    if loc in _MOVED:
+        return f"; {_MOVED[loc]}"
+    for section, field in ServerSettings.model_fields.items():
+        if key in getattr(field.annotation, "model_fields", {}):
             return f"; it stands in the section [{section}]"
-    names = list(sections) if len(loc) == 1 else sections[str(loc[0])]
+    names = _keys(loc[:-1])
     near = get_close_matches(key, names, n=1)
     return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
+
+
+def _keys(loc: tuple[int | str, ...]) -> list[str]:
+    """Return the keys of the table at `loc`."""
+    kind: Any = ServerSettings
+    for part in loc:
+        fields = getattr(kind, "model_fields", None)
+        # In a list or a mapping, the last argument of its type says what its values are.
+        kind = fields[part].annotation if fields else get_args(kind)[-1]
+    return list(kind.model_fields)
