@@ -1,4 +1,4 @@
-"""converge_interface and converge_routes, on real interfaces."""
+"""converge_interface, on real interfaces."""
 
 import asyncio
 import gc
@@ -12,8 +12,9 @@ import pytest
 
 from harness import interface_name
 from net.host import Host
-from wgbind.errors import ConflictError, InputError, NetworkError
-from wgbind.net.interface import converge_interface, converge_routes
+from wgbind.errors import NetworkError
+from wgbind.net.interface import converge_interface
+from wgbind.net.route import Route, converge_routes
 
 ADDRESSES = (ip_interface("10.77.0.1/24"), ip_interface("fd77::1/64"))
 
@@ -34,14 +35,6 @@ def addresses(host: Host, name: str) -> set[str]:
 
 def open_files() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
-def routes(host: Host, name: str) -> set[str]:
-    return {
-        route["dst"]
-        for family in ("-4", "-6")
-        for route in host.ip_json(family, "route", "show", "dev", name, "proto", "87")
-    }
 
 
 def test_only_the_difference_is_applied(host: Host, tun: str) -> None:
@@ -120,48 +113,13 @@ time.sleep(30)
 def test_an_interface_that_takes_no_ipv6(host: Host, tun: str) -> None:
     host.sysctl(f"net.ipv6.conf.{tun}.disable_ipv6", "1")
     host.call(converge_interface, tun, ADDRESSES, 1420)
-    host.call(converge_routes, tun, [ip_network("10.90.0.0/16"), ip_network("fd90::/64")])
+    behind = [Route(ip_network(each), tun) for each in ("10.90.0.0/16", "fd90::/64")]
+    host.call(converge_routes, tun, behind)
     assert addresses(host, tun) == {"10.77.0.1/24"}
-    assert routes(host, tun) == {"10.90.0.0/16"}
+    shown = host.ip_json("route", "show", "dev", tun, "proto", "87")
+    assert [route["dst"] for route in shown] == ["10.90.0.0/16"]
+    assert host.ip_json("-6", "route", "show", "dev", tun, "proto", "87") == []
     assert host.call(converge_interface, tun, ADDRESSES, 1420) == []
-
-
-def test_routes_lead_to_what_is_behind_peers(host: Host, tun: str) -> None:
-    host.call(converge_interface, tun, ADDRESSES, 1420)
-    own = [ip_network("10.77.0.7/32"), ip_network("fd77::7/128"), ip_network("10.77.0.0/24")]
-    behind = [ip_network("10.90.0.0/16"), ip_network("192.0.2.1/32"), ip_network("fd90::/48")]
-    assert len(host.call(converge_routes, tun, own + behind)) == 3
-    assert routes(host, tun) == {"10.90.0.0/16", "192.0.2.1", "fd90::/48"}
-    assert host.call(converge_routes, tun, own + behind) == []
-    assert host.call(converge_routes, tun, behind[1:]) == ["route 10.90.0.0/16 removed"]
-    assert host.call(converge_routes, tun, []) == [
-        "route 192.0.2.1/32 removed",
-        "route fd90::/48 removed",
-    ]
-    assert routes(host, tun) == set()
-
-
-def test_routes_of_others_stay(host: Host, tun: str) -> None:
-    host.call(converge_interface, tun, ADDRESSES, 1420)
-    host.link("eth7", "192.0.2.1/24")
-    host.ip("route", "add", "10.80.0.0/16", "dev", tun)
-    host.ip("-6", "route", "add", "fd80::/64", "dev", "eth7")
-    wanted = [ip_network("192.0.2.0/24"), ip_network("fd80::/64"), ip_network("10.90.0.0/16")]
-    with pytest.raises(ConflictError, match=r"192\.0\.2\.0/24, fd80::/64 is routed elsewhere"):
-        host.call(converge_routes, tun, wanted)
-    assert routes(host, tun) == {"10.90.0.0/16"}
-    host.call(converge_routes, tun, [])
-    left = {route["dst"]: route["dev"] for route in host.ip_json("route")}
-    assert left["192.0.2.0/24"] == "eth7"
-    assert left["10.80.0.0/16"] == tun
-
-
-def test_no_default_route_into_the_tunnel(host: Host, tun: str) -> None:
-    host.call(converge_interface, tun, ADDRESSES, 1420)
-    for default in ("0.0.0.0/0", "::/0"):
-        with pytest.raises(InputError, match="default route"):
-            host.call(converge_routes, tun, [ip_network("10.90.0.0/16"), ip_network(default)])
-    assert routes(host, tun) == set()
 
 
 def test_an_interface_that_is_gone(host: Host, tun: str) -> None:
@@ -179,7 +137,7 @@ def test_an_interface_that_vanishes_meanwhile(host: Host, tun: str) -> None:
         try:
             for _ in range(20):
                 host.call(converge_interface, tun, ADDRESSES, 1420)
-                host.call(converge_routes, tun, [ip_network("10.90.0.0/16")])
+                host.call(converge_routes, tun, [Route(ip_network("10.90.0.0/16"), tun)])
                 host.call(converge_routes, tun, [])
         except NetworkError as error:
             assert "\n" not in str(error)

@@ -7,21 +7,19 @@ of them changed, the others claim too, and the last to stop sets it back.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wgbind.errors import NetworkError
 from wgbind.net import sysctl
+from wgbind.net.host_lock import host_lock
 from wgbind.net.netlink import netlink, outside_event_loop
 from wgbind.settings.files import atomic_write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 IPV4_SWITCH = "net/ipv4/ip_forward"
 IPV6_SWITCH = "net/ipv6/conf/all/forwarding"
@@ -61,7 +59,7 @@ def enable_forwarding(record_path: Path) -> list[str]:
 
     Returns what changed, a line each. Raises `NetworkError`, `PrivilegeError`.
     """
-    with _locked(record_path.parent):
+    with host_lock(record_path.parent):
         recorded = _load(record_path)
         claims = _claims_of_others(record_path) | recorded
         for key in _switches():
@@ -91,7 +89,7 @@ def restore_forwarding(record_path: Path) -> list[str]:
     """
     if not record_path.exists():
         return []
-    with _locked(record_path.parent):
+    with host_lock(record_path.parent):
         others = _claims_of_others(record_path)
         changed = []
         for change in reversed(_load(record_path).values()):
@@ -160,17 +158,6 @@ def _keep_advertisements(forwarding_before: dict[str, str]) -> dict[str, Change]
         if name not in tunnels and own not in forwarding_before and sysctl.read(key) == "1":
             changes[key] = Change(key, old="1", new="2")
     return changes
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep other servers of this host from reading or writing records meanwhile."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _claims_of_others(record_path: Path) -> dict[str, Change]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING
 
-from wgbind.net.netlink import netlink, outside_event_loop
+from wgbind.net.netlink import OUR_PROTOCOL, UNSPECIFIED, netlink, outside_event_loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,8 +26,6 @@ INTERNET = ("1.1.1.1", "2606:4700:4700::1111")
 RTN_UNICAST = 1
 RTN_WITH_DESTINATION = frozenset({RTN_UNICAST, 6, 7, 8})  # and blackhole, unreachable, prohibit
 RT_TABLE_LOCAL = 255
-
-UNSPECIFIED = {AF_INET: "0.0.0.0", AF_INET6: "::"}  # noqa: S104  not a bind
 
 
 @dataclass(frozen=True)
@@ -126,6 +123,8 @@ def _routes(messages: Iterable[Kernel]) -> Iterator[_Route]:
             or message["type"] not in RTN_WITH_DESTINATION
         ):
             continue
+        if message["dst_len"] == 0 and message["proto"] == OUR_PROTOCOL:
+            continue  # a server's way for some traffic: not this host's
         destination = message.get("RTA_DST", unspecified)
         hops = message.get("RTA_MULTIPATH") or []
         oif = message.get("RTA_OIF")

@@ -6,6 +6,7 @@ import errno
 import os
 from contextlib import contextmanager
 from functools import wraps
+from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 from wgbind.errors import ConflictError, NetworkError, PrivilegeError, WgbindError
@@ -18,6 +19,15 @@ R = TypeVar("R")
 
 Kernel: TypeAlias = Any
 """A pyroute2 `IPRoute` or a message of its; that library has no types."""
+
+FAMILIES = {4: AF_INET, 6: AF_INET6}
+UNSPECIFIED = {AF_INET: "0.0.0.0", AF_INET6: "::"}  # noqa: S104  not a bind
+
+OUR_PROTOCOL = 87
+"""Marks the routes and rules that are ours (`ip route show proto 87`).
+
+From the numbers that rtnetlink.h leaves to programs; 87 is "W", and nobody's in iproute2's list.
+"""
 
 
 @contextmanager
@@ -44,6 +54,19 @@ def doing(task: str) -> Iterator[None]:
         raise _failure(task, error.code) from None
     except OSError as error:
         raise _failure(task, error.errno or 0) from None
+
+
+@contextmanager
+def gone_counts_as_deleted(command: str) -> Iterator[None]:
+    """Bear that the kernel itself took away what is to be deleted, with something else."""
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    try:
+        yield
+    except NetlinkError as error:
+        gone = {errno.EADDRNOTAVAIL, errno.ESRCH, errno.ENOENT}  # addresses, routes, rules
+        if command != "del" or error.code not in gone:
+            raise
 
 
 def outside_event_loop(function: Callable[P, R]) -> Callable[P, R]:

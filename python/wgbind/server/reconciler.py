@@ -14,7 +14,8 @@ from wgbind.firewall.policy import HOST, INTERNET, PEERS, preset_rules
 from wgbind.firewall.ruleset import Ruleset
 from wgbind.net.forwarding import enable_forwarding, restore_forwarding
 from wgbind.net.host import host_view
-from wgbind.net.interface import converge_interface, converge_routes
+from wgbind.net.interface import converge_interface
+from wgbind.net.route import Route, converge_routes
 from wgbind.server.advertised import egress
 from wgbind.server.peer_edit import peer_edits
 from wgbind.settings.service import ANY_SERVICE
@@ -161,7 +162,8 @@ class Reconciler:
 
     def _apply_routes(self, desired: Desired) -> list[str]:
         try:
-            changes = converge_routes(self._paths.name, _routed_networks(desired))
+            routes = [Route(each, self._paths.name) for each in _routed_networks(desired)]
+            changes = converge_routes(self._paths.name, routes)
         except WgbindError as error:
             return [str(error)]
         _log_changes("routes", changes)
