@@ -1,0 +1,208 @@
+"""What has to become of a packet under a policy: slow, obvious, and from the words alone.
+
+Nothing of wgbind is used here. It reads what the operator wrote as docs/firewall.md says it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv6Network, ip_address, ip_interface, ip_network
+from typing import TYPE_CHECKING
+
+from net.crossroads import ADDRESSES, HOST, TUNNEL, Arrival, Probe, own_address, way
+from net.written import Rule
+
+if TYPE_CHECKING:
+    from net.probe import Address
+    from net.written import Forward, Network, Peer, Written
+
+NAMED_SERVICES = {
+    "ssh": ("tcp/22",),
+    "dns": ("tcp/53", "udp/53"),
+    "http": ("tcp/80",),
+    "https": ("tcp/443",),
+}
+
+GLOBAL_UNICAST = IPv6Network("2000::/3")  # IANA IPv6 global unicast address assignments
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What becomes of a packet, and why.
+
+    Attributes:
+        arrival: Where it comes out; None if it does not.
+        reason: "untouched" (neither from the tunnel nor to it), "spoofed", "forward", "rule" or
+            "default".
+        rule: The operator's rule that decided, or the text of the preset's.
+    """
+
+    arrival: Arrival | None
+    reason: str
+    rule: int | str | None = None
+
+
+def fate(written: Written, probe: Probe) -> Fate:
+    """Tell what becomes of a packet that begins a connection."""
+    if probe.enters == TUNNEL and _spoofed(written, probe.source):
+        return Fate(None, "spoofed")
+    forward = _forward(written, probe)
+    if forward is not None:
+        return Fate(_forwarded(written, forward, probe), "forward")
+    leaves = way(probe.destination)
+    unchanged = Arrival(leaves, probe.source, probe.destination, probe.port)
+    if TUNNEL not in (probe.enters, leaves):
+        return Fate(unchanged, "untouched")
+    rules: list[tuple[int | str, Rule]] = [*enumerate(written.rules)]
+    for name, rule in [*rules, *preset_rules(written)]:
+        if _matches(written, rule, probe, leaves):
+            if rule.action == "deny":
+                return Fate(None, "rule", name)
+            if probe.enters == TUNNEL and leaves != HOST and _translated(written, probe, leaves):
+                source = own_address(leaves, probe.destination)
+                return Fate(Arrival(leaves, source, probe.destination, probe.port), "rule", name)
+            return Fate(unchanged, "rule", name)
+    return Fate(None, "default")
+
+
+def preset_rules(written: Written) -> list[tuple[str, Rule]]:
+    """Return the rules that the presets stand for, by their texts."""
+    from_host = Rule.of("allow", "host", "peers")
+    ping = Rule.of("allow", "peers", "host", "ping")
+    rules: list[Rule] = []
+    for preset in written.preset:
+        if preset == "gateway":
+            rules += [Rule.of("allow", "peers", "internet"), ping, from_host]
+        elif preset == "hub":
+            rules += [Rule.of("allow", "peers", "peers"), ping, from_host]
+        elif preset == "isolated":
+            rules += [from_host]
+        elif preset == "site":
+            rules += [Rule.of("allow", "peers", "peers"), ping, from_host]
+            for network in written.networks:
+                rules += [Rule.of("allow", "peers", network), Rule.of("allow", network, "peers")]
+    return [(str(rule), rule) for rule in rules]
+
+
+def owner(peers: tuple[Peer, ...], address: Address) -> Peer | None:
+    """Return the peer that has an address: the one with the longest prefix around it."""
+    in_tunnel = any(address in ip_interface(own).network for own in ADDRESSES[TUNNEL])
+    best, longest = None, -1
+    for peer in peers:
+        for network in (*map(ip_network, peer.addresses), *peer.routed_networks):
+            if network.prefixlen == 0 and in_tunnel:
+                continue  # who has everything has not the server's own networks
+            if address in network and network.prefixlen > longest:
+                best, longest = peer, network.prefixlen
+    return best
+
+
+def _spoofed(written: Written, source: Address) -> bool:
+    own = [ip_interface(address) for address in ADDRESSES[TUNNEL]]
+    if source in [address.ip for address in own]:
+        return True
+    networks = [address.network for address in own]
+    for peer in written.peers:
+        networks += peer.routed_networks
+    return not any(source in network for network in networks)
+
+
+def _matches(written: Written, rule: Rule, probe: Probe, leaves: str) -> bool:
+    return (
+        any(_is(written, word, probe.enters, probe.source) for word in rule.sources)
+        and any(_is(written, word, leaves, probe.destination) for word in rule.destinations)
+        and (not rule.services or any(_serves(written, word, probe) for word in rule.services))
+    )
+
+
+def _is(written: Written, word: str, link: str, address: Address) -> bool:
+    """Whether a reference means an end: the link, or host, and the address there."""
+    kind, _, name = word.partition(":")
+    if word == "any":
+        return True
+    if word == "host":
+        return link == HOST
+    if word == "peers":
+        return link == TUNNEL
+    if word == "internet":
+        if link in (HOST, TUNNEL) or (written.egress is not None and link not in written.egress):
+            return False
+        return not any(_within(address, network) for network in written.networks.values())
+    if kind == "peer":
+        peer = owner(written.peers, address)
+        return link == TUNNEL and peer is not None and peer.name == name
+    if word in ("staff", "guests") or kind == "group":
+        peer = owner(written.peers, address)
+        return link == TUNNEL and peer is not None and (name or word) in peer.groups
+    if word in written.networks or kind == "net":
+        network = written.networks[name or word]
+        if link in (HOST, TUNNEL) or network.interface not in (None, link):
+            return False
+        return _within(address, network)
+    return address in ip_network(word)
+
+
+def _within(address: Address, network: Network) -> bool:
+    return any(address in ip_network(prefix) for prefix in network.prefixes)
+
+
+def _serves(written: Written, word: str, probe: Probe) -> bool:
+    """Whether a service means a packet."""
+    meant = written.services.get(word) or NAMED_SERVICES.get(word)
+    if meant is not None:
+        return any(_serves(written, each, probe) for each in meant)
+    protocol, _, ports = word.partition("/")
+    if word == "any":
+        return True
+    if protocol == "icmp":
+        return probe.protocol in ("icmp", "ping")
+    if protocol != probe.protocol:
+        return False
+    first, _, last = ports.partition("-")
+    return not ports or int(first) <= probe.port <= int(last or first)
+
+
+def _translated(written: Written, probe: Probe, leaves: str) -> bool:
+    """Whether a packet gets the server's address on the way out of the tunnel."""
+    if probe.source in GLOBAL_UNICAST:
+        return False
+    for network in written.networks.values():
+        if _within(probe.destination, network) and network.interface in (None, leaves):
+            return "site" not in written.preset if network.nat is None else network.nat
+    return written.egress is None or leaves in written.egress
+
+
+def _forward(written: Written, probe: Probe) -> Forward | None:
+    """Return the forwarding that takes a packet, if one does."""
+    if way(probe.destination) != HOST or probe.enters == HOST:
+        return None
+    outside = probe.enters != TUNNEL
+    if outside and written.egress is not None and probe.enters not in written.egress:
+        return None
+    for forward in written.forwards:
+        if (
+            forward.protocol == probe.protocol
+            and forward.first <= probe.port <= forward.last
+            and _forwards_to(written, forward, probe.destination.version) is not None
+        ):
+            return forward
+    return None
+
+
+def _forwards_to(written: Written, forward: Forward, version: int) -> Address | None:
+    kind, _, name = forward.to.partition(":")
+    if kind == "peer":
+        (peer,) = (peer for peer in written.peers if peer.name == name)
+        addresses = [address for address in peer.addresses if address.version == version]
+        return addresses[0] if addresses else None
+    address = ip_address(forward.to)
+    return address if address.version == version else None
+
+
+def _forwarded(written: Written, forward: Forward, probe: Probe) -> Arrival:
+    to = _forwards_to(written, forward, probe.destination.version)
+    assert to is not None
+    leaves = way(to)
+    hidden = forward.masquerade or probe.enters == leaves
+    source = own_address(leaves, to) if hidden else probe.source
+    return Arrival(leaves, source, to, forward.port or probe.port)
