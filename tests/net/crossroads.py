@@ -21,7 +21,8 @@ import select
 import socket
 import struct
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ from typing_extensions import Self
 
 from harness import interface_name
 from net.host import Host
-from net.probe import Address, Packet, Protocol, decode, decode_payload, port_of
+from net.probe import Address, Kind, Packet, Protocol, decode, decode_payload, port_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,15 +88,29 @@ class Probe:
 
 @dataclass(frozen=True)
 class Arrival:
-    """Where a packet came out, and how it was addressed there; `packet` is the one seen."""
+    """Where a packet came out, and how it was addressed there."""
 
     at: str
     source: Address
     destination: Address
     port: int
-    packet: Packet | None = field(default=None, compare=False, repr=False)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A packet that came out, and where."""
+
+    at: str
+    packet: Packet
+
+    @property
+    def arrival(self) -> Arrival:
+        """Where it came out and how it is addressed."""
+        packet = self.packet
+        return Arrival(self.at, packet.source, packet.destination, packet.port)
+
+
+@cache
 def way(destination: Address) -> str:
     """Return the link by which the server sends to an address; `HOST` for its own."""
     best: tuple[int, str] = (-1, "")
@@ -180,23 +195,24 @@ class Crossroads:
             sender = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)
             self._senders[family] = stack.enter_context(sender)
 
-    def pass_through(self, probes: Iterable[Probe]) -> list[Arrival | None]:
-        """Send each and return where it arrived; None for one that did not."""
-        asked, seen = [], []
+    def pass_through(self, probes: Iterable[Probe]) -> list[Seen | None]:
+        """Send each and return where it came out; None for one that did not."""
+        asked: list[int] = []
+        seen: list[Seen] = []
         for probe in probes:
             asked.append(self.ask(probe).number)
-            seen += self.seen(wait=0)
-        return _sort(asked, seen + self.seen(), answers=False)
+            seen += self.look(wait=0)
+        return _sort(asked, seen + self.look(), "question")
 
-    def answer(self, arrivals: Iterable[Arrival]) -> list[Arrival | None]:
-        """Answer each question where it arrived; return where the answers did."""
-        numbers, seen = [], []
-        for arrival in arrivals:
-            assert arrival.packet is not None
-            numbers.append(arrival.packet.number)
-            self.send(arrival.at, arrival.packet.reply().encode())
-            seen += self.seen(wait=0)
-        return _sort(numbers, seen + self.seen(), answers=True)
+    def answer(self, questions: Iterable[Seen]) -> list[Seen | None]:
+        """Answer each question where it came out; return where the answers did."""
+        numbers: list[int] = []
+        seen: list[Seen] = []
+        for question in questions:
+            numbers.append(question.packet.number)
+            self.send(question.at, question.packet.reply().encode())
+            seen += self.look(wait=0)
+        return _sort(numbers, seen + self.look(), "answer")
 
     def ask(self, probe: Probe) -> Packet:
         """Send the first packet of a new connection."""
@@ -223,8 +239,8 @@ class Crossroads:
         with contextlib.suppress(PermissionError):  # what the kernel says when a rule drops it
             self._senders[family].sendto(packet, (str(to), 0))
 
-    def seen(self, wait: float = GRACE) -> list[tuple[str, Packet]]:
-        """Return what came out since the last call, and where, until nothing does for `wait` s."""
+    def look(self, wait: float = GRACE) -> list[Seen]:
+        """Return what came out since the last call, until nothing does for `wait` seconds."""
         links = {descriptor: link for link, descriptor in self._links.items()}
         found = []
         while ready := select.select([*links, *self._own], [], [], wait)[0]:
@@ -234,7 +250,7 @@ class Crossroads:
                 else:
                     packet, at = self._received(descriptor), HOST
                 if packet is not None:
-                    found.append((at, packet))
+                    found.append(Seen(at, packet))
         return found
 
     def _received(self, descriptor: int) -> Packet | None:
@@ -246,16 +262,13 @@ class Crossroads:
         return decode_payload(ip_address(source), ip_address(info[:16]), protocol, payload)
 
 
-def _sort(
-    numbers: list[int], seen: list[tuple[str, Packet]], *, answers: bool
-) -> list[Arrival | None]:
-    """Return the arrival of each number; of packets of one kind, each of which arrives once."""
-    found: dict[int, Arrival] = {}
-    for at, packet in seen:
-        if packet.answer is answers:
-            assert packet.number not in found, f"{packet} arrived twice"
-            arrival = Arrival(at, packet.source, packet.destination, packet.port, packet)
-            found[packet.number] = arrival
+def _sort(numbers: list[int], seen: list[Seen], kind: Kind) -> list[Seen | None]:
+    """Return who came out of each number, of one kind, of which none comes out twice."""
+    found: dict[int, Seen] = {}
+    for each in seen:
+        if each.packet.kind == kind:
+            assert each.packet.number not in found, f"{each} came out twice"
+            found[each.packet.number] = each
     return [found.get(number) for number in numbers]
 
 

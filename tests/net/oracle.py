@@ -6,6 +6,7 @@ Nothing of wgbind is used here. It reads what the operator wrote as docs/firewal
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv6Network, ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,12 @@ NAMED_SERVICES = {
     "ssh": ("tcp/22",),
     "dns": ("tcp/53", "udp/53"),
     "http": ("tcp/80",),
-    "https": ("tcp/443",),
+    "https": ("tcp/443", "udp/443"),
 }
 
+_prefix = cache(ip_network)
+
+OWN = tuple(map(ip_interface, ADDRESSES[TUNNEL]))
 GLOBAL_UNICAST = IPv6Network("2000::/3")  # IANA IPv6 global unicast address assignments
 
 
@@ -86,22 +90,21 @@ def preset_rules(written: Written) -> list[tuple[str, Rule]]:
 
 def owner(peers: tuple[Peer, ...], address: Address) -> Peer | None:
     """Return the peer that has an address: the one with the longest prefix around it."""
-    in_tunnel = any(address in ip_interface(own).network for own in ADDRESSES[TUNNEL])
+    in_tunnel = any(address in own.network for own in OWN)
     best, longest = None, -1
     for peer in peers:
-        for network in (*map(ip_network, peer.addresses), *peer.routed_networks):
-            if network.prefixlen == 0 and in_tunnel:
+        for prefix in (*map(_prefix, peer.addresses), *peer.routed_networks):
+            if prefix.prefixlen == 0 and in_tunnel:
                 continue  # who has everything has not the server's own networks
-            if address in network and network.prefixlen > longest:
-                best, longest = peer, network.prefixlen
+            if address in prefix and prefix.prefixlen > longest:
+                best, longest = peer, prefix.prefixlen
     return best
 
 
 def _spoofed(written: Written, source: Address) -> bool:
-    own = [ip_interface(address) for address in ADDRESSES[TUNNEL]]
-    if source in [address.ip for address in own]:
+    if source in [own.ip for own in OWN]:
         return True
-    networks = [address.network for address in own]
+    networks = [own.network for own in OWN]
     for peer in written.peers:
         networks += peer.routed_networks
     return not any(source in network for network in networks)
@@ -127,7 +130,7 @@ def _is(written: Written, word: str, link: str, address: Address) -> bool:
     if word == "internet":
         if link in (HOST, TUNNEL) or (written.egress is not None and link not in written.egress):
             return False
-        return not any(_within(address, network) for network in written.networks.values())
+        return not any(_within(address, named) for named in written.networks.values())
     if kind == "peer":
         peer = owner(written.peers, address)
         return link == TUNNEL and peer is not None and peer.name == name
@@ -135,15 +138,15 @@ def _is(written: Written, word: str, link: str, address: Address) -> bool:
         peer = owner(written.peers, address)
         return link == TUNNEL and peer is not None and (name or word) in peer.groups
     if word in written.networks or kind == "net":
-        network = written.networks[name or word]
-        if link in (HOST, TUNNEL) or network.interface not in (None, link):
+        named = written.networks[name or word]
+        if link in (HOST, TUNNEL) or named.interface not in (None, link):
             return False
-        return _within(address, network)
-    return address in ip_network(word)
+        return _within(address, named)
+    return address in _prefix(word)
 
 
-def _within(address: Address, network: Network) -> bool:
-    return any(address in ip_network(prefix) for prefix in network.prefixes)
+def _within(address: Address, named: Network) -> bool:
+    return any(address in _prefix(prefix) for prefix in named.prefixes)
 
 
 def _serves(written: Written, word: str, probe: Probe) -> bool:
@@ -166,9 +169,9 @@ def _translated(written: Written, probe: Probe, leaves: str) -> bool:
     """Whether a packet gets the server's address on the way out of the tunnel."""
     if probe.source in GLOBAL_UNICAST:
         return False
-    for network in written.networks.values():
-        if _within(probe.destination, network) and network.interface in (None, leaves):
-            return "site" not in written.preset if network.nat is None else network.nat
+    for named in written.networks.values():
+        if _within(probe.destination, named) and named.interface in (None, leaves):
+            return "site" not in written.preset if named.nat is None else named.nat
     return written.egress is None or leaves in written.egress
 
 

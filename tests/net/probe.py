@@ -12,8 +12,10 @@ Address: TypeAlias = IPv4Address | IPv6Address
 Protocol: TypeAlias = Literal["tcp", "udp", "icmp", "ping"]
 """SYN of TCP, UDP, a query of ICMP other than echo, and an echo request."""
 
+Kind: TypeAlias = Literal["question", "answer", "error"]
+"""An error is what somebody on a question's way sends back about it."""
+
 MAGIC = b"wgbind probe"
-QUESTION, ANSWER = 0, 1
 SYN, ACK = 0x02, 0x10
 NUMBER_OF_PROTOCOL = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
 # Queries and their answers that conntrack knows: echo and timestamp (RFC 792), echo (RFC 4443)
@@ -28,15 +30,15 @@ ICMP_TYPES: dict[tuple[Protocol, int], tuple[int, int]] = {
 
 @dataclass(frozen=True)
 class Packet:
-    """A question or an answer to one, on its way.
+    """A packet of ours on its way.
 
     Attributes:
         source: Address, likewise `destination`.
         protocol: What it carries.
         source_port: Of TCP and UDP; the identifier of ICMP.
         port: Destination's, of TCP and UDP; 0 for ICMP.
-        number: What it is known by: the answer has the question's.
-        answer: Whether it is one.
+        number: What it is known by: answers and errors have the question's.
+        kind: Which of them it is.
     """
 
     source: Address
@@ -45,12 +47,13 @@ class Packet:
     source_port: int
     port: int
     number: int
-    answer: bool = False
+    kind: Kind = "question"
 
     def encode(self) -> bytes:
-        """Return it with its IP header (RFC 791, 8200) and all checksums."""
+        """Return a question or answer with its IP header (RFC 791, 8200) and all checksums."""
         version = self.source.version
-        body = MAGIC + struct.pack("!IB", self.number, ANSWER if self.answer else QUESTION)
+        answers = self.kind == "answer"
+        body = MAGIC + struct.pack("!IB", self.number, answers)
         if self.protocol in NUMBER_OF_PROTOCOL:
             protocol = NUMBER_OF_PROTOCOL[self.protocol]
         else:
@@ -58,13 +61,13 @@ class Packet:
         pseudo = self.source.packed + self.destination.packed
         ports = struct.pack("!HH", self.source_port, self.port)
         if self.protocol == "tcp":
-            flags, acknowledged = (SYN | ACK, 1 + len(body) + 1) if self.answer else (SYN, 0)
+            flags, acknowledged = (SYN | ACK, 1 + len(body) + 1) if answers else (SYN, 0)
             header = ports + struct.pack("!IIBBHHH", 1, acknowledged, 5 << 4, flags, 1024, 0, 0)
             at = 16
         elif self.protocol == "udp":
             header, at = ports + struct.pack("!HH", 8 + len(body), 0), 6
         else:
-            kind = ICMP_TYPES[self.protocol, version][self.answer]
+            kind = ICMP_TYPES[self.protocol, version][answers]
             header, at = struct.pack("!BBHHH", kind, 0, 0, self.source_port, 0), 2
             if version == 4:
                 pseudo = b""  # ICMP has none
@@ -84,12 +87,26 @@ class Packet:
             source_port=self.source_port if icmp else self.port,
             port=0 if icmp else self.source_port,
             number=self.number,
-            answer=True,
+            kind="answer",
         )
+
+    def error(self, reporter: Address) -> bytes:
+        """Return "port unreachable" about it (RFC 792, RFC 4443, 3.1), as `reporter` sends it."""
+        version = self.source.version
+        kind, code = (3, 3) if version == 4 else (1, 4)
+        message = struct.pack("!BBHI", kind, code, 0, 0) + self.encode()
+        protocol = socket.IPPROTO_ICMP if version == 4 else socket.IPPROTO_ICMPV6
+        pseudo = b""
+        if version == 6:
+            pseudo = reporter.packed + self.source.packed
+            pseudo += struct.pack("!IxxxB", len(message), protocol)
+        sum_ = struct.pack("!H", checksum(pseudo + message))
+        header = _ip_header(reporter, self.source, protocol, len(message))
+        return header + message[:2] + sum_ + message[4:]
 
 
 def decode(packet: bytes) -> Packet | None:
-    """Return a question or an answer of ours; None for all else that a host sends."""
+    """Return a packet of ours; None for all else that a host sends."""
     version = packet[0] >> 4
     if version == 4:
         start, protocol = (packet[0] & 0xF) * 4, packet[9]
@@ -107,19 +124,19 @@ def decode_payload(
     at = payload.find(MAGIC)
     if at < 0:
         return None
-    number, kind = struct.unpack_from("!IB", payload, at + len(MAGIC))
+    number, answers = struct.unpack_from("!IB", payload, at + len(MAGIC))
+    kind: Kind = "answer" if answers else "question"
     source_port, port = struct.unpack_from("!HH", payload)
     for name, of_protocol in NUMBER_OF_PROTOCOL.items():
         if protocol == of_protocol:
             named: Protocol = "tcp" if name == "tcp" else "udp"
-            return Packet(source, destination, named, source_port, port, number, kind == ANSWER)
+            return Packet(source, destination, named, source_port, port, number, kind)
+    (identifier,) = struct.unpack_from("!H", payload, 4)
     for (named, version), types in ICMP_TYPES.items():
-        # An error that carries a probe home is of neither type.
         if version == source.version and payload[0] in types:
-            (identifier,) = struct.unpack_from("!H", payload, 4)
-            answer = payload[0] == types[1]
-            return Packet(source, destination, named, identifier, 0, number, answer)
-    return None
+            kind = "answer" if payload[0] == types[1] else "question"
+            return Packet(source, destination, named, identifier, 0, number, kind)
+    return Packet(source, destination, "icmp", 0, 0, number, "error")
 
 
 def port_of(number: int) -> int:
