@@ -17,6 +17,10 @@ use crate::latch::Latch;
 use crate::name::{self, InterfaceName};
 use crate::sys;
 
+/// Bytes of one turn's reads: more would keep the other peers' packets and what has come in over
+/// UDP waiting, while two full trains are a batch that no larger one beats.
+const READ_BYTES: usize = 2 * MAX_TRAIN;
+
 /// The interface was deleted, or its namespace was.
 #[derive(Debug)]
 pub(crate) struct Removed;
@@ -197,13 +201,16 @@ impl Tun {
         request
     }
 
-    /// Reads packets until the slots are full or there are no more; returns how many.
+    /// Reads packets until there are no more, the slots are full, or it is [`READ_BYTES`]; returns
+    /// how many.
     pub(crate) fn read(&mut self, slots: &mut [PacketIn]) -> Result<usize, Removed> {
-        let mut filled = 0;
+        let (mut filled, mut bytes) = (0, 0);
         if !self.reads {
             return Ok(0);
         }
-        while let Some(slot) = slots.get_mut(filled) {
+        while bytes < READ_BYTES
+            && let Some(slot) = slots.get_mut(filled)
+        {
             let mut header = [0; VirtioHeader::SIZE];
             let read = self.file.read_vectored(&mut [
                 IoSliceMut::new(&mut header),
@@ -215,6 +222,7 @@ impl Tun {
                     match VirtioHeader::parse(&header) {
                         Some(header) if slot.len > 0 => {
                             slot.header = header;
+                            bytes += slot.len;
                             filled += 1;
                         }
                         _ => self.drops += 1,

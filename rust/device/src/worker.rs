@@ -27,9 +27,9 @@ use crate::sys::{self, EventFd};
 use crate::tun::{Removed, Tun};
 use crate::udp::{RECEIVE_BATCH, UdpSockets};
 
-/// Reads from the TUN device before what came of them is sent: single packets of many flows become
-/// full batches, and no reader waits for long.
-const TUN_BATCH: usize = 16;
+/// Reads from the TUN device before what came of them is sent, so that single packets of many flows
+/// become full batches.
+const TUN_BATCH: usize = 64;
 
 /// How often a worker with something to do looks whether the interface's MTU was changed. Nobody
 /// tells it: a netlink socket would not hear of it in another namespace either.

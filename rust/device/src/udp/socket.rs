@@ -1,5 +1,6 @@
 //! One UDP socket: how it is set up, and how datagrams come in.
 
+use std::cell::Cell;
 use std::ffi::c_int;
 use std::io;
 use std::mem;
@@ -15,8 +16,15 @@ use super::control::Control;
 use crate::latch::Latch;
 use crate::sys;
 
-/// Messages of one `recvmmsg`: each may be a train of 64 KiB.
-pub(crate) const RECEIVE_BATCH: usize = 8;
+/// Most messages of one `recvmmsg`.
+pub(crate) const RECEIVE_BATCH: usize = 32;
+
+/// Messages of one `recvmmsg` while they may be trains of 64 KiB each: more of those would keep
+/// what comes from the TUN device waiting.
+const TRAIN_BATCH: usize = 8;
+
+/// Longer than this on average, what came were trains.
+const SINGLE_BYTES: usize = 4096;
 
 /// What wireguard-go asks for (`socketBufferSize`): a burst of handshakes or a slow turn of the
 /// worker must fit.
@@ -49,6 +57,8 @@ pub(crate) struct Socket {
     pub(super) gso: Latch,
     /// The socket's buffer stayed full: the rest of a batch is not worth waiting for.
     pub(super) blocked: bool,
+    /// The last batch was full of single datagrams: more of them may wait.
+    crowded: Cell<bool>,
 }
 
 impl Socket {
@@ -113,6 +123,7 @@ impl Socket {
             family,
             gso,
             blocked: false,
+            crowded: Cell::new(false),
         })
     }
 
@@ -127,11 +138,24 @@ impl Socket {
     /// Fills up to [`RECEIVE_BATCH`] slots without waiting; returns how many. Errors that wait on
     /// the socket belong to no datagram that is to come, so they are passed over.
     pub(crate) fn receive(&self, slots: &mut [DatagramIn]) -> usize {
-        let mut names = [Name::default(); RECEIVE_BATCH];
-        let mut controls = [Control::EMPTY; RECEIVE_BATCH];
-        let mut vectors = [EMPTY_VECTOR; RECEIVE_BATCH];
-        let mut messages = [empty_message(); RECEIVE_BATCH];
-        let count = slots.len().min(RECEIVE_BATCH);
+        let filled = if self.crowded.get() {
+            self.system_receive::<RECEIVE_BATCH>(slots)
+        } else {
+            self.system_receive::<TRAIN_BATCH>(slots)
+        };
+        let bytes: usize = slots[..filled].iter().map(|slot| slot.len).sum();
+        let crowded = filled >= TRAIN_BATCH && bytes <= filled * SINGLE_BYTES;
+        self.crowded.set(crowded);
+        filled
+    }
+
+    /// One `recvmmsg` of up to `N` messages.
+    fn system_receive<const N: usize>(&self, slots: &mut [DatagramIn]) -> usize {
+        let mut names = [Name::default(); N];
+        let mut controls = [Control::EMPTY; N];
+        let mut vectors = [EMPTY_VECTOR; N];
+        let mut messages = [empty_message(); N];
+        let count = slots.len().min(N);
         for i in 0..count {
             vectors[i] = libc::iovec {
                 iov_base: slots[i].buffer.as_mut_ptr().cast(),

@@ -260,6 +260,30 @@ fn empty_datagrams_are_passed_over() {
 }
 
 #[test]
+fn a_crowd_of_single_datagrams_comes_in_larger_batches() {
+    let receiver = bound();
+    let to = loopback(Family::V4, receiver.port());
+    let senders: Vec<_> = (0..60)
+        .map(|_| std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket"))
+        .collect();
+    for (number, sender) in senders.iter().enumerate() {
+        sender.send_to(&[number as u8; 100], to).expect("sent");
+    }
+    let mut slots = slots();
+    let socket = receiver.iter().next().expect("IPv4");
+    let mut came = Vec::new();
+    let batches: Vec<_> = std::iter::repeat_with(|| {
+        let received = socket.receive(&mut slots);
+        came.extend(slots[..received].iter().map(|slot| slot.buffer[0]));
+        received
+    })
+    .take_while(|received| *received > 0)
+    .collect();
+    assert_eq!(batches, [8, 32, 20]);
+    assert_eq!(came, (0..60).collect::<Vec<u8>>());
+}
+
+#[test]
 fn both_families_have_the_same_port_and_a_taken_one_is_refused() {
     let sockets = bound();
     for socket in sockets.iter() {
