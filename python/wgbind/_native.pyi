@@ -4,13 +4,15 @@ No call holds the GIL while it waits or works on the device, and no packet
 reaches Python. Errors are those of `wgbind.errors`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
 from typing import ClassVar, final
 
 __all__ = [
     "Device",
     "DeviceStatus",
+    "Hub",
     "PeerChange",
     "PeerStatus",
     "PresharedKey",
@@ -104,6 +106,21 @@ class PeerChange:
     def public_key(self) -> PublicKey: ...
 
 @final
+class Hub:
+    """Which peers reach each other inside the device, without the kernel and its rules."""
+
+    def __new__(
+        cls,
+        classes: Mapping[IPv4Address | IPv6Address, int],
+        links: Sequence[tuple[int, int]],
+    ) -> Hub:
+        """Put addresses of peers in classes 0 to 255 and link classes, in both directions.
+
+        Members of a class are linked with each other only if it is linked with itself. Raises
+        `InputError` for another number.
+        """
+
+@final
 class PeerStatus:
     """What the device knows of one peer at one moment."""
 
@@ -188,17 +205,16 @@ class Device:
         private_key: PrivateKey | None = None,
         listen_port: int | None = None,
         fwmark: int | None = None,
-        hub: Sequence[str] | None = None,
+        hub: Hub | None = None,
         replace_peers: bool = False,
         peers: Sequence[PeerChange] = (),
     ) -> None:
         """Apply a change, all of it or nothing; return when all workers work by it.
 
         `listen_port` 0 lets the system choose. `replace_peers` removes the peers that `peers` does
-        not name. `hub` names the networks in which peers reach each other inside the device,
-        without a detour through the kernel and its rules, each with this host's address in it
-        ("10.0.0.1/24"); none at first. Raises `InputError`, `ConflictError` for a
-        port in use, `DeviceError`.
+        not name. `hub` says which peers reach each other inside the device, instead of what was
+        said before; none at first. Raises `InputError`, `ConflictError` for a port in use,
+        `DeviceError`.
         """
 
     def status(self) -> DeviceStatus:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wgbind.keys import PresharedKey, PrivateKey, PublicKey
-from wgbind.server.peer_edit import PeerEdit, peer_edits
+from wgbind.server.peer_edit import PeerEdit, PeerEdits, peer_edits
 from wgbind.store.peer import Peer
 
 KEYS = [PrivateKey.generate().public_key() for _ in range(4)]
@@ -57,27 +57,26 @@ def found(made: Peer) -> Found:
 
 def edits(
     desired: Iterable[Peer], applied: Iterable[Peer] = (), present: Iterable[Found] = ()
-) -> list[PeerEdit]:
+) -> PeerEdits:
     return peer_edits(desired, {each.public_key: each for each in applied}, present)
 
 
 def test_nothing_to_do_gives_no_edit() -> None:
     peers = [peer(0), peer(1, endpoint=("192.0.2.1", 7), persistent_keepalive=25)]
-    assert edits(peers, peers, map(found, peers)) == []
+    assert edits(peers, peers, map(found, peers)) == PeerEdits([], [])
 
 
 def test_new_peer_gets_everything() -> None:
     new = peer(endpoint=("192.0.2.1", 7), persistent_keepalive=25)
-    assert edits([new]) == [
-        {
-            "public_key": KEYS[0],
-            "preshared_key": PRESHARED[0],
-            "endpoint": ("192.0.2.1", 7),
-            "persistent_keepalive": 25,
-            "replace_allowed_ips": True,
-            "allowed_ips": ["10.0.0.2/32", "fd00::2/128"],
-        }
-    ]
+    edit: PeerEdit = {
+        "public_key": KEYS[0],
+        "preshared_key": PRESHARED[0],
+        "endpoint": ("192.0.2.1", 7),
+        "persistent_keepalive": 25,
+        "replace_allowed_ips": True,
+        "allowed_ips": ["10.0.0.2/32", "fd00::2/128"],
+    }
+    assert edits([new]) == PeerEdits([], [edit])
 
 
 @pytest.mark.parametrize(
@@ -102,24 +101,50 @@ def test_change_of_a_peer_names_only_what_changed(
     change: dict[str, Any], edit: dict[str, Any]
 ) -> None:
     old = peer(endpoint=("192.0.2.1", 7), persistent_keepalive=25)
-    expected = [{"public_key": KEYS[0], **edit}] if edit else []
-    assert edits([replace(old, **change)], [old], [found(old)]) == expected
+    expected: Any = [{"public_key": KEYS[0], **edit}] if edit else []
+    assert edits([replace(old, **change)], [old], [found(old)]) == PeerEdits([], expected)
 
 
 def test_removed_peer_goes_before_others_take_its_address() -> None:
     old, heir = peer(0), peer(1, addresses=peer(0).addresses)
-    removal, addition = edits([heir], [old], [found(old)])
-    assert removal == {"public_key": KEYS[0], "remove": True}
+    made = edits([heir], [old], [found(old)])
+    assert made.taken == [{"public_key": KEYS[0], "remove": True}]
+    (addition,) = made.given
     assert addition["public_key"] == KEYS[1]
+
+
+def test_address_that_moves_is_taken_before_it_is_given() -> None:
+    """Or its new owner would have what the rules still allow the old one."""
+    one, other, stranger = peer(0), peer(1), peer(2)
+    addresses = (one.addresses[0], stranger.addresses[1])
+    heir = replace(other, addresses=addresses)
+    left = replace(one, addresses=one.addresses[1:])
+    made = edits([left, heir], [one, other], map(found, [one, other, stranger]))
+    assert made.taken == [
+        {"public_key": KEYS[0], "replace_allowed_ips": True, "allowed_ips": ["fd00::2/128"]},
+        {"public_key": KEYS[1], "replace_allowed_ips": True, "allowed_ips": []},
+        {"public_key": KEYS[2], "replace_allowed_ips": True, "allowed_ips": ["10.0.0.4/32"]},
+    ]
+    assert made.given == [
+        {
+            "public_key": KEYS[1],
+            "replace_allowed_ips": True,
+            "allowed_ips": ["10.0.0.2/32", "fd00::4/128"],
+        }
+    ]
 
 
 def test_peer_of_wg_set_is_left_alone() -> None:
     ours, stranger = peer(0), Found(KEYS[3], allowed_ips=("203.0.113.7/32",))
-    assert edits([ours], [ours], [found(ours), stranger]) == []
+    assert edits([ours], [ours], [found(ours), stranger]) == PeerEdits([], [])
 
 
 def test_peer_of_wg_set_that_the_store_names_is_taken_over() -> None:
-    (edit,) = edits([peer(0)], [], [Found(KEYS[0], True, ("203.0.113.7/32",), 9)])
+    made = edits([peer(0)], [], [Found(KEYS[0], True, ("203.0.113.7/32",), 9)])
+    assert made.taken == [
+        {"public_key": KEYS[0], "replace_allowed_ips": True, "allowed_ips": []},
+    ]
+    (edit,) = made.given
     assert edit == {
         "public_key": KEYS[0],
         "preshared_key": PRESHARED[0],
@@ -132,7 +157,9 @@ def test_peer_of_wg_set_that_the_store_names_is_taken_over() -> None:
 def test_what_was_changed_by_hand_is_changed_back() -> None:
     ours = peer(0)
     tampered = replace(found(ours), allowed_ips=("0.0.0.0/0",), has_preshared_key=False)
-    (edit,) = edits([ours], [ours], [tampered])
+    made = edits([ours], [ours], [tampered])
+    assert made.taken[0]["allowed_ips"] == []
+    (edit,) = made.given
     assert edit.keys() == {"public_key", "preshared_key", "replace_allowed_ips", "allowed_ips"}
 
 
@@ -144,7 +171,7 @@ def test_peer_removed_by_hand_comes_back_whole_and_one_of_no_use_stays_away() ->
 def test_text_of_prefixes_is_compared_by_its_meaning() -> None:
     ours = peer(addresses=(ip_address("fd00::ab:0:2"),))
     spelled = replace(found(ours), allowed_ips=("FD00:0:0:0:0:AB:0:2/128",))
-    assert edits([ours], [ours], [spelled]) == []
+    assert edits([ours], [ours], [spelled]) == PeerEdits([], [])
 
 
 peers = st.lists(st.sampled_from(range(4)), unique=True).flatmap(
@@ -163,29 +190,54 @@ peers = st.lists(st.sampled_from(range(4)), unique=True).flatmap(
 )
 
 
-@given(before=peers, desired=peers, strangers=peers)
+def apply(device: dict[PublicKey, Found], edit: PeerEdit) -> None:
+    """Change a slow model of the device."""
+    key = edit["public_key"]
+    if edit.get("remove"):
+        del device[key]
+        return
+    old = device.get(key, Found(key))
+    assert edit.get("replace_allowed_ips", False) == ("allowed_ips" in edit)
+    allowed_ips = edit.get("allowed_ips", old.allowed_ips)
+    for other, peer in device.items():
+        rest = tuple(each for each in peer.allowed_ips if each not in allowed_ips)
+        device[other] = replace(peer, allowed_ips=rest)
+    device[key] = Found(
+        key,
+        "preshared_key" in edit
+        or (old.has_preshared_key and not edit.get("clear_preshared_key", False)),
+        tuple(allowed_ips),
+        edit.get("persistent_keepalive", old.persistent_keepalive),
+    )
+
+
+@given(before=peers, desired=peers, strangers=peers, shift=st.integers(0, 3))
 def test_edits_lead_to_what_is_desired(
-    before: tuple[Peer, ...], desired: tuple[Peer, ...], strangers: tuple[Peer, ...]
+    before: tuple[Peer, ...], desired: tuple[Peer, ...], strangers: tuple[Peer, ...], shift: int
 ) -> None:
-    """Against a slow model of the device, with peers of `wg set` beside those of the store."""
+    """With peers of `wg set` beside those of the store, and addresses that change hands."""
+    desired = tuple(
+        replace(each, addresses=peer((KEYS.index(each.public_key) + shift) % 4).addresses)
+        for each in desired
+    )
     ours = {each.public_key: each for each in before}
     others = {each.public_key: each for each in strangers if each.public_key not in ours}
     device = {key: found(each) for key, each in (ours | others).items()}
     wanted = {each.public_key: found(each) for each in desired}
-    kept = {key: found(each) for key, each in others.items() if key not in wanted}
+    owners = {text: key for key, each in wanted.items() for text in each.allowed_ips}
+    had = {key: set(each.allowed_ips) for key, each in device.items()}
 
-    for edit in peer_edits(desired, ours, list(device.values())):
-        key = edit["public_key"]
-        if edit.get("remove"):
-            del device[key]
-            continue
-        old = device.get(key, Found(key))
-        assert edit.get("replace_allowed_ips", False) == ("allowed_ips" in edit)
-        device[key] = Found(
-            key,
-            "preshared_key" in edit
-            or (old.has_preshared_key and not edit.get("clear_preshared_key", False)),
-            tuple(edit.get("allowed_ips", old.allowed_ips)),
-            edit.get("persistent_keepalive", old.persistent_keepalive),
-        )
+    made = peer_edits(desired, ours, list(device.values()))
+    for edit in made.taken:
+        apply(device, edit)
+    # Now the firewall changes, and nobody has an address that it takes for another's.
+    for key, each in device.items():
+        assert set(each.allowed_ips) <= had[key]
+        assert all(owners.get(text, key) == key for text in each.allowed_ips)
+        assert key not in wanted or set(each.allowed_ips) <= set(wanted[key].allowed_ips)
+    kept = {key: device[key] for key in others if key not in wanted}
+    for key, each in kept.items():
+        assert set(each.allowed_ips) == had[key] - owners.keys()
+    for edit in made.given:
+        apply(device, edit)
     assert device == wanted | kept

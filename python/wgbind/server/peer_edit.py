@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from wgbind.keys import PresharedKey, PublicKey
+    from wgbind.settings.address import Network
     from wgbind.store.peer import Peer
 
 
@@ -45,11 +47,23 @@ class DevicePeer(Protocol):
         """Seconds; 0 is off."""
 
 
+@dataclass(frozen=True)
+class PeerEdits:
+    """A change of the peers in two steps: what is taken from them, and what is given to them.
+
+    Between the two the firewall changes. It goes by addresses, so a peer must not yet have an
+    address that the old rules allow something, nor still one that the new rules do.
+    """
+
+    taken: list[PeerEdit]
+    given: list[PeerEdit]
+
+
 def peer_edits(
     desired: Iterable[Peer],
     applied: Mapping[PublicKey, Peer],
     present: Iterable[DevicePeer],
-) -> list[PeerEdit]:
+) -> PeerEdits:
     """Compute the smallest change that gives the device the desired peers.
 
     Args:
@@ -58,27 +72,34 @@ def peer_edits(
             when the store drops them: who added another one with `wg set` keeps it.
         present: The peers that the device has. Where somebody changed one of ours by hand, the
             store wins; its endpoint alone is left as it is, for peers roam.
-
-    Returns:
-        The removals first, so that their addresses are free for the others.
     """
     found = {peer.public_key: peer for peer in present}
     wanted = {peer.public_key: peer for peer in desired}
-    removals = [
-        PeerEdit(public_key=key, remove=True)
-        for key in applied
-        if key not in wanted and key in found
-    ]
-    changes = [
+    owners = {network: key for key, peer in wanted.items() for network in peer.allowed_ips}
+    taken: list[PeerEdit] = []
+    kept: dict[PublicKey, list[Network]] = {}
+    for key, peer in found.items():
+        if key in applied and key not in wanted:
+            taken.append(PeerEdit(public_key=key, remove=True))
+            continue
+        networks = [ip_network(text) for text in peer.allowed_ips]
+        # Who was added with `wg set` has what the store gives to nobody.
+        default = None if key in wanted else key
+        kept[key] = [network for network in networks if owners.get(network, default) == key]
+        if kept[key] != networks:
+            taken.append(_allowed_ips(key, kept[key]))
+    given = [
         edit
         for key, peer in wanted.items()
-        if len(edit := _edit(peer, applied.get(key), found.get(key))) > 1
+        if len(edit := _edit(peer, applied.get(key), found.get(key), kept.get(key, ()))) > 1
     ]
-    return removals + changes
+    return PeerEdits(taken, given)
 
 
-def _edit(wanted: Peer, applied: Peer | None, found: DevicePeer | None) -> PeerEdit:
-    """Compare one peer; what differs stands beside the key."""
+def _edit(
+    wanted: Peer, applied: Peer | None, found: DevicePeer | None, kept: Iterable[Network]
+) -> PeerEdit:
+    """Compare one peer, which has the networks `kept`; what differs stands beside the key."""
     edit = PeerEdit(public_key=wanted.public_key)
     if wanted.preshared_key is None:
         if found is not None and found.has_preshared_key:
@@ -98,8 +119,14 @@ def _edit(wanted: Peer, applied: Peer | None, found: DevicePeer | None) -> PeerE
     if wanted.persistent_keepalive != (0 if found is None else found.persistent_keepalive):
         edit["persistent_keepalive"] = wanted.persistent_keepalive
 
-    known_ips = set() if found is None else {ip_network(text) for text in found.allowed_ips}
-    if found is None or set(wanted.allowed_ips) != known_ips:
-        edit["replace_allowed_ips"] = True
-        edit["allowed_ips"] = [str(network) for network in wanted.allowed_ips]
+    if set(wanted.allowed_ips) != set(kept):
+        edit |= _allowed_ips(wanted.public_key, wanted.allowed_ips)
     return edit
+
+
+def _allowed_ips(key: PublicKey, networks: Iterable[Network]) -> PeerEdit:
+    return PeerEdit(
+        public_key=key,
+        replace_allowed_ips=True,
+        allowed_ips=[str(network) for network in networks],
+    )

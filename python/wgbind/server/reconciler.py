@@ -7,10 +7,12 @@ import socket
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
 
+from wgbind import _native
 from wgbind._native import PeerChange
 from wgbind.errors import WgbindError
 from wgbind.firewall import apply as firewall
-from wgbind.firewall.policy import HOST, INTERNET, PEERS, preset_rules
+from wgbind.firewall.hub import Hub, hub_classes, narrow
+from wgbind.firewall.policy import HOST, INTERNET, PEERS, Policy, preset_rules
 from wgbind.firewall.ruleset import Ruleset
 from wgbind.net.forwarding import enable_forwarding, restore_forwarding
 from wgbind.net.host import host_view
@@ -21,7 +23,7 @@ from wgbind.server.peer_edit import peer_edits
 from wgbind.settings.service import ANY_SERVICE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from wgbind._native import Device
     from wgbind.keys import PrivateKey, PublicKey
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from wgbind.settings.address import Network
     from wgbind.settings.model import ServerSettings
     from wgbind.settings.paths import Paths
+    from wgbind.settings.policy import PolicySettings
     from wgbind.settings.reference import Reference
     from wgbind.store.peer import Peer
 
@@ -39,7 +42,6 @@ class _DeviceEdit(TypedDict, total=False):
     private_key: PrivateKey
     listen_port: int
     fwmark: int
-    hub: list[str]
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,12 @@ class Desired:
 class Reconciler:
     """Applies what should be to one device and its host, step by step.
 
-    The firewall stands before forwarding is switched on, and the link goes up after both: at no
-    moment is a packet forwarded that the rules would drop.
+    At no moment is a packet forwarded that the rules would drop. So first all is taken away that
+    is to go: the short ways between peers that the new policy closes, and the addresses that peers
+    shall no longer have. Then the firewall changes, in one transaction, and then the rest is given:
+    addresses, whose first packet meets the new rules, and short ways. A step that fails leaves
+    less open than there was. When a server starts, the firewall stands before forwarding is
+    switched on, and the link goes up after both.
 
     Args:
         device: A device that this process owns.
@@ -65,7 +71,7 @@ class Reconciler:
     def __init__(self, device: Device, paths: Paths) -> None:
         self._device = device
         self._paths = paths
-        self._hub: list[str] = []
+        self._hub = Hub()
         self._peers: dict[PublicKey, Peer] = {}
         self._touched_host = False
 
@@ -77,15 +83,25 @@ class Reconciler:
         first step that failed; the later ones, which build on it, are not tried.
         """
         self.configure(desired.settings, desired.private_key)
-        problems = self._apply_peers(desired.peers)
+        policy = self._policy(desired)
+        hub = hub_classes(policy)
+        edits = peer_edits(desired.peers, self._peers, self._device.status().peers)
+        unresolved = {edit["public_key"] for edit in edits.given if not _resolve(edit)}
+
+        self._set_hub(narrow(self._hub, hub))
+        self._set_peers(edits.taken)
         self._touched_host = True
-        self._apply_firewall(desired)
+        self._apply_firewall(policy)
+        self._set_peers(edits.given)
+        self._set_hub(hub)
+        problems = self._note_peers(desired.peers, unresolved)
+
         self._apply_forwarding(desired)
         self._apply_interface(desired)
         return problems + self._apply_routes(desired)
 
     def configure(self, settings: ServerSettings, private_key: PrivateKey) -> None:
-        """Give the device its private key, port, mark and hub.
+        """Give the device its private key, port and mark.
 
         Raises `ConflictError` for a port in use.
         """
@@ -98,12 +114,8 @@ class Reconciler:
             changes["listen_port"] = interface.listen_port
         if interface.fwmark != found.fwmark:
             changes["fwmark"] = interface.fwmark
-        hub = [str(address) for address in interface.addresses if _opens(settings, PEERS, PEERS)]
-        if hub != self._hub:
-            changes["hub"] = hub
         if changes:
             self._device.set(**changes)
-            self._hub = hub
             _log_changes("device", [f"{name.replace('_', ' ')} set" for name in changes])
 
     def refused(self) -> dict[str, int]:
@@ -116,13 +128,30 @@ class Reconciler:
         if self._touched_host:
             release_host(self._paths)
 
-    def _apply_peers(self, peers: Sequence[Peer]) -> list[str]:
-        edits = peer_edits(peers, self._peers, self._device.status().peers)
-        unresolved = {edit["public_key"] for edit in edits if not _resolve(edit)}
+    def _policy(self, desired: Desired) -> Policy:
+        settings = desired.settings
+        return Policy(
+            self._paths.name,
+            settings.interface.addresses,
+            egress(settings, host_view()),
+            settings.policy,
+            tuple(desired.peers),
+        )
+
+    def _set_hub(self, hub: Hub) -> None:
+        if hub != self._hub:
+            self._device.set(hub=_native.Hub(hub.classes, list(hub.links)))
+            self._hub = hub
+            _log.info("device: hub: %d addresses reach others straight", len(hub.classes))
+
+    def _set_peers(self, edits: Sequence[PeerEdit]) -> None:
         if edits:
             self._device.set(peers=[PeerChange(**edit) for edit in edits])
             removed = sum("remove" in edit for edit in edits)
             _log.info("device: peers: %d removed, %d set", removed, len(edits) - removed)
+
+    def _note_peers(self, peers: Sequence[Peer], unresolved: Collection[PublicKey]) -> list[str]:
+        """Remember what the device was given; return what it could not be given."""
         self._peers = {
             # Without its endpoint, it is tried again next time.
             peer.public_key: replace(peer, endpoint=None) if peer.public_key in unresolved else peer
@@ -134,22 +163,22 @@ class Reconciler:
             if peer.endpoint is not None and peer.public_key in unresolved
         ]
 
-    def _apply_firewall(self, desired: Desired) -> None:
-        settings = desired.settings
+    def _apply_firewall(self, policy: Policy) -> None:
+        routed = (network for member in policy.members for network in member.routed_networks)
         ruleset = Ruleset(
             self._paths.name,
-            addresses=settings.interface.addresses,
-            routed_networks=_routed_networks(desired),
-            gateway=_opens(settings, PEERS, INTERNET),
-            egress=egress(settings, host_view()),
-            peer_to_peer=_opens(settings, PEERS, PEERS),
-            host=_opens(settings, PEERS, HOST),
+            addresses=policy.addresses,
+            routed_networks=tuple(routed),
+            gateway=_opens(policy.settings, PEERS, INTERNET),
+            egress=policy.egress,
+            peer_to_peer=_opens(policy.settings, PEERS, PEERS),
+            host=_opens(policy.settings, PEERS, HOST),
         )
         if firewall.apply(ruleset):
             _log.info("firewall: rules applied")
 
     def _apply_forwarding(self, desired: Desired) -> None:
-        settings = desired.settings
+        settings = desired.settings.policy
         if _opens(settings, PEERS, INTERNET) or _opens(settings, PEERS, PEERS):
             changes = enable_forwarding(self._paths.record)
         else:
@@ -187,9 +216,9 @@ def _routed_networks(desired: Desired) -> tuple[Network, ...]:
     return tuple(network for peer in desired.peers for network in peer.routed_networks)
 
 
-def _opens(settings: ServerSettings, source: Reference, destination: Reference) -> bool:
+def _opens(settings: PolicySettings, source: Reference, destination: Reference) -> bool:
     """Whether a rule allows all services between these two; the rest waits for its compiler."""
-    rules = (*settings.policy.rules, *preset_rules(settings.policy))
+    rules = (*settings.rules, *preset_rules(settings))
     return any(
         rule.action == "allow"
         and source in rule.sources

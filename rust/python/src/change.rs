@@ -62,7 +62,7 @@ impl PeerChange {
             replace_allowed_ips,
             allowed_ips: allowed_ips
                 .iter()
-                .map(|text| parse_prefix("allowed_ips", text).map(AllowedIpChange::add))
+                .map(|text| parse_prefix(text).map(AllowedIpChange::add))
                 .collect::<PyResult<_>>()?,
         }))
     }
@@ -107,12 +107,12 @@ fn parse_endpoint((host, port): (String, i64)) -> PyResult<SocketAddr> {
 }
 
 /// An IPv4 or IPv6 prefix, with its host bits; an address is the prefix of itself.
-pub(crate) fn parse_prefix(field: &str, text: &str) -> PyResult<IpNet> {
+fn parse_prefix(text: &str) -> PyResult<IpNet> {
     text.parse::<IpNet>()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
         .map_err(|_| {
             bad_value(
-                field,
+                "allowed_ips",
                 text,
                 "give a prefix such as 10.0.0.2/32 or fd00::/64",
             )

@@ -6,8 +6,9 @@ use pyo3::prelude::*;
 use wgbind_device::{DeviceChange, DeviceConfig, Ended};
 use wgbind_tunnel::TunnelChange;
 
-use crate::change::{PeerChange, parse_prefix, parse_u16};
+use crate::change::{PeerChange, parse_u16};
 use crate::error::{bad_value, from_device, raise};
+use crate::hub::Hub;
 use crate::key::PrivateKey;
 use crate::status::DeviceStatus;
 
@@ -68,7 +69,7 @@ impl Device {
         private_key: Option<&PrivateKey>,
         listen_port: Option<i64>,
         fwmark: Option<i64>,
-        hub: Option<Vec<String>>,
+        hub: Option<&Hub>,
         replace_peers: bool,
         peers: Vec<PyRef<'_, PeerChange>>,
     ) -> PyResult<()> {
@@ -86,20 +87,12 @@ impl Device {
                 })
             })
             .transpose()?;
-        let hub = hub
-            .map(|networks| {
-                networks
-                    .iter()
-                    .map(|text| parse_prefix("hub", text))
-                    .collect()
-            })
-            .transpose()?;
         let change = DeviceChange {
             listen_port,
             fwmark,
             tunnel: TunnelChange {
                 private_key: private_key.map(|key| Some(key.0.clone())),
-                hub,
+                hub: hub.map(|hub| hub.0.clone()),
                 replace_peers,
                 peers: peers.iter().map(|peer| peer.0.clone()).collect(),
             },

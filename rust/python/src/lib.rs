@@ -4,6 +4,7 @@
 mod change;
 mod device;
 mod error;
+mod hub;
 mod key;
 mod log;
 mod status;
@@ -16,6 +17,8 @@ mod _native {
     use crate::change::PeerChange;
     #[pymodule_export]
     use crate::device::Device;
+    #[pymodule_export]
+    use crate::hub::Hub;
     #[pymodule_export]
     use crate::key::{PresharedKey, PrivateKey, PublicKey};
     #[pymodule_export]

@@ -5,9 +5,11 @@
 //! interface (<https://www.wireguard.com/xplatform/>).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::hub::Hub;
 use crate::key::{PresharedKey, PrivateKey, PublicKey};
 
 /// A change of the whole tunnel, applied at once or not at all.
@@ -15,10 +17,9 @@ use crate::key::{PresharedKey, PrivateKey, PublicKey};
 pub struct TunnelChange {
     /// A new private key; `Some(None)` removes it.
     pub private_key: Option<Option<PrivateKey>>,
-    /// The networks in which peers reach each other without a detour through the kernel, each
-    /// with our own address in it, as an interface has them: 10.0.0.1/24. None: all goes by the
-    /// kernel, which alone knows rules, other routes and connections.
-    pub hub: Option<Vec<IpNet>>,
+    /// Which peers reach each other without a detour through the kernel, which alone knows rules,
+    /// other routes and connections; all of it anew. It is shared, for each worker looks into it.
+    pub hub: Option<Arc<Hub>>,
     /// Remove the peers that `peers` does not name.
     pub replace_peers: bool,
     /// Changes of single peers, applied in order.

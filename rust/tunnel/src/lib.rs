@@ -17,7 +17,7 @@ pub mod constants;
 pub mod error;
 pub mod handover;
 mod handshakes;
-mod hub;
+pub mod hub;
 mod identity;
 mod index;
 pub mod key;
@@ -35,6 +35,7 @@ pub use batch::{
 pub use change::{AllowedIpChange, PeerChange, TunnelChange};
 pub use error::Error;
 pub use handover::Handover;
+pub use hub::Hub;
 pub use key::{PresharedKey, PrivateKey, PublicKey};
 pub use offload::VirtioHeader;
 pub use share::Share;

@@ -1,5 +1,6 @@
 //! The device-wide tunnel: which peer a message or a packet belongs to.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustc_hash::FxHashMap;
@@ -45,7 +46,7 @@ pub struct Tunnel {
     by_key: FxHashMap<PublicKey, usize>,
     indices: IndexTable,
     allowed_ips: AllowedIps<usize>,
-    hub: Hub,
+    hub: Arc<Hub>,
     handshakes: Handshakes,
     timers: Timers,
     staged_bytes: usize,
@@ -71,7 +72,7 @@ impl Tunnel {
             by_key: FxHashMap::default(),
             indices: IndexTable::new(share),
             allowed_ips: AllowedIps::default(),
-            hub: Hub::default(),
+            hub: Arc::default(),
             handshakes: Handshakes::default(),
             timers: Timers::default(),
             staged_bytes: 0,

@@ -1,12 +1,13 @@
 //! Two tunnels that share a device, without the device: what one hands over, the other takes.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use wgbind_tunnel::{
-    AllowedIpChange, DatagramIn, Handover, Now, Outbox, PacketIn, PeerChange, PrivateKey, Share,
-    Tunnel, TunnelChange,
+    AllowedIpChange, DatagramIn, Handover, Hub, Now, Outbox, PacketIn, PeerChange, PrivateKey,
+    Share, Tunnel, TunnelChange,
 };
 
 const WORKERS: usize = 2;
@@ -100,14 +101,16 @@ impl World {
         let mut server: Vec<_> = Share::split(WORKERS)
             .map(|share| Tunnel::shared(1420, share))
             .collect();
+        let peers = (2..255).map(|host| ([10, 0, 0, host].into(), 0));
+        let hub = Arc::new(Hub::new(peers, [(0, 0)]));
         for tunnel in &mut server {
             apply(tunnel, Some(&key), &[]);
-            let hub = TunnelChange {
-                hub: Some(vec!["10.0.0.1/24".parse().expect("a network")]),
+            let change = TunnelChange {
+                hub: Some(hub.clone()),
                 ..TunnelChange::default()
             };
             tunnel
-                .apply(hub, now(), &mut Outbox::default())
+                .apply(change, now(), &mut Outbox::default())
                 .expect("applied");
         }
         let share = Share::split(WORKERS).next().expect("a share");

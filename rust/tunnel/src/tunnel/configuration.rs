@@ -8,7 +8,6 @@ use crate::batch::{Now, Outbox};
 use crate::change::{PeerChange, TunnelChange};
 use crate::constants::{MAX_PEERS, TICK};
 use crate::error::Error;
-use crate::hub::Hub;
 use crate::identity::Identity;
 use crate::key::{PresharedKey, PrivateKey, PublicKey};
 use crate::peer::Peer;
@@ -36,8 +35,8 @@ impl Tunnel {
         if let Some(private_key) = private_key {
             self.set_private_key(private_key, now);
         }
-        if let Some(networks) = hub {
-            self.hub = Hub::new(&networks);
+        if let Some(hub) = hub {
+            self.hub = hub;
         }
         if replace_peers {
             self.keep_only(&peers);

@@ -1,27 +1,34 @@
 //! Packets from peer to peer: straight where nothing else is to be done, else by the kernel.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use wgbind_tunnel::TunnelChange;
 use wgbind_tunnel::packet::checksum;
+use wgbind_tunnel::{Hub, TunnelChange};
 
 use crate::world::{MTU, World, allowed, inner, packet};
 
+/// A server and two clients, each in the class of its number, which reach each other straight.
 fn hub() -> World {
     let mut world = World::hub(2);
     for client in 1..=2 {
         assert!(world.ping(client, 0));
     }
     world.acquaint(1, 0, "0.0.0.0/0", true);
-    let networks = vec!["10.0.0.1/24".parse().unwrap()];
+    link(&mut world, &[(1, 2)]);
+    world
+}
+
+fn link(world: &mut World, links: &[(u8, u8)]) {
+    let classes = [1, 2].map(|class| (inner(class.into()).into(), class));
+    let hub = Hub::new(classes, links.iter().copied());
     world.apply(
         0,
         TunnelChange {
-            hub: Some(networks),
+            hub: Some(Arc::new(hub)),
             ..Default::default()
         },
     );
-    world
 }
 
 /// A packet with a sound header checksum.
@@ -75,7 +82,7 @@ fn what_needs_the_kernel_goes_there() {
 }
 
 #[test]
-fn a_peer_with_a_route_for_everything_gets_no_more_than_the_hubs_addresses() {
+fn a_peer_with_a_route_for_everything_gets_no_more_than_addresses_in_a_class() {
     let mut world = hub();
     let mut change = world.change_of(2);
     change.allowed_ips = vec![allowed("0.0.0.0/0")];
@@ -98,23 +105,40 @@ fn a_spoofed_source_does_not_cross() {
 #[test]
 fn a_peer_without_a_session_is_reached_by_way_of_the_kernel() {
     let mut world = hub();
-    let third = world.add_node();
-    world.acquaint(0, third, "10.0.0.9/32", true);
-    assert_eq!(
-        send(&mut world, &packet(inner(1), [10, 0, 0, 9].into(), b"x")),
-        (1, 0)
-    );
+    // As a new tunnel, without its session.
+    let mut removal = world.change_of(2);
+    removal.remove = true;
+    world.apply_peer(0, removal);
+    world.acquaint(0, 2, "10.0.0.3/32", true);
+    assert_eq!(send(&mut world, &packet(inner(1), inner(2), b"x")), (1, 0));
 }
 
 #[test]
-fn without_a_hub_all_goes_by_the_kernel() {
+fn a_peer_without_a_class_is_reached_by_way_of_the_kernel() {
     let mut world = hub();
-    world.apply(
-        0,
-        TunnelChange {
-            hub: Some(Vec::new()),
-            ..Default::default()
-        },
+    let third = world.add_node();
+    world.acquaint(0, third, "10.0.0.4/32", true);
+    world.acquaint(third, 0, "0.0.0.0/0", true);
+    assert!(world.ping(third, 0));
+    let from = world.nodes[0].received.len();
+    assert_eq!(
+        send(&mut world, &packet(inner(1), inner(third), b"x")),
+        (1, 0)
     );
-    assert_eq!(send(&mut world, &packet(inner(1), inner(2), b"x")), (1, 0));
+    world.send(third, &packet(inner(third), inner(1), b"x"));
+    world.run(Duration::from_millis(100));
+    assert_eq!(world.nodes[0].received.len(), from + 2);
+}
+
+#[test]
+fn a_link_that_is_taken_away_is_closed_for_the_next_packet() {
+    let mut world = hub();
+    let there = packet(inner(1), inner(2), b"x");
+    assert_eq!(send(&mut world, &there), (0, 1));
+    for links in [&[][..], &[(1, 1), (2, 2)]] {
+        link(&mut world, links);
+        assert_eq!(send(&mut world, &there), (1, 0));
+    }
+    link(&mut world, &[(2, 1)]);
+    assert_eq!(send(&mut world, &there), (0, 1));
 }

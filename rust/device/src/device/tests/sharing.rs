@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::path::PathBuf;
 
+use wgbind_tunnel::Hub;
+
 use super::*;
 use crate::sys;
 
@@ -335,9 +337,10 @@ fn order_holds_where_queues_cannot_be_steered() {
 fn peers_of_different_workers_reach_each_other() {
     run_isolated(|| {
         let star = Star::new(Device::open(config("wgs2", WORKERS)).expect("open"), "wgs2");
+        let peers = (2..255).map(|host| ([10, 7, 0, host].into(), 0));
         let hub = DeviceChange {
             tunnel: TunnelChange {
-                hub: Some(vec!["10.7.0.1/24".parse().expect("a network")]),
+                hub: Some(Arc::new(Hub::new(peers, [(0, 0)]))),
                 ..TunnelChange::default()
             },
             ..DeviceChange::default()
