@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["connect", server, key, count, ref hold @ ..] => {
             let mut fleet = Fleet::new(server, key, count)?;
             let start = Instant::now();
-            fleet.connect(usize::MAX);
+            fleet.connect(usize::MAX)?;
             say(start.elapsed().as_secs_f64())?;
             if !hold.is_empty() {
                 wait_for_line()?;
@@ -53,11 +53,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["handshakes", server, key, count, seconds] => {
             let mut fleet = Fleet::new(server, key, count)?;
             let seconds = parse(seconds)?;
-            say(fleet.shake_hands(Duration::from_secs_f64(seconds)) as f64 / seconds)?;
+            say(fleet.shake_hands(Duration::from_secs_f64(seconds))? as f64 / seconds)?;
         }
         ["talk", server, key, count, burst, size, seconds, to] => {
             let mut fleet = Fleet::new(server, key, count)?;
-            fleet.connect(WINDOW);
+            fleet.connect(WINDOW)?;
             fleet.address_packets(parse(size)?, parse(to).ok());
             say("ready")?;
             wait_for_line()?;
@@ -119,7 +119,7 @@ impl Fleet {
     }
 
     /// Connects all clients, `window` of them at a time.
-    fn connect(&mut self, window: usize) {
+    fn connect(&mut self, window: usize) -> io::Result<()> {
         let mut waiting: VecDeque<usize> = (0..self.clients.len()).collect();
         let mut asked: VecDeque<(Instant, usize)> = VecDeque::new();
         let mut missing = self.clients.len();
@@ -141,15 +141,16 @@ impl Fleet {
                 self.sockets.send(number, &message, message.len());
                 asked.push_back((Instant::now(), number));
             }
-            for number in self.receive() {
+            for number in self.receive()? {
                 // An answer to an earlier try may come late.
                 missing -= usize::from(!mem::replace(&mut self.clients[number].connected, true));
             }
         }
+        Ok(())
     }
 
     /// Shakes hands, client after client, for as long as `duration`; returns how often.
-    fn shake_hands(&mut self, duration: Duration) -> usize {
+    fn shake_hands(&mut self, duration: Duration) -> io::Result<usize> {
         let (start, mut done, mut under_way) = (Instant::now(), 0, 0);
         let (mut next, mut last) = (0, Instant::now());
         while start.elapsed() < duration {
@@ -159,7 +160,7 @@ impl Fleet {
                 next = (next + 1) % self.clients.len();
                 under_way += 1;
             }
-            let answered = self.receive().len();
+            let answered = self.receive()?.len();
             done += answered;
             under_way -= answered.min(under_way);
             if answered > 0 {
@@ -169,14 +170,14 @@ impl Fleet {
                 (under_way, last) = (0, Instant::now());
             }
         }
-        done
+        Ok(done)
     }
 
     /// Handles what has come in; returns whose handshakes it completed.
-    fn receive(&mut self) -> Vec<usize> {
-        let (clients, sockets) = (&mut self.clients, &self.sockets);
+    fn receive(&mut self) -> io::Result<Vec<usize>> {
+        let clients = &mut self.clients;
         let mut connected = Vec::new();
-        sockets.receive(|message| {
+        self.sockets.receive(|sockets, message| {
             let Some(number) = client::addressee(message) else {
                 return;
             };
@@ -190,8 +191,8 @@ impl Fleet {
                 }
                 Outcome::Nothing => {}
             }
-        });
-        connected
+        })?;
+        Ok(connected)
     }
 
     /// Gives each client its packet: to `to`, or to another client.
