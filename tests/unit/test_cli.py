@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from wgbind import PrivateKey, Server
+from wgbind import InputError, PrivateKey, Server
 from wgbind.cli import app, output
 
 OPTIONS = {
@@ -25,11 +25,12 @@ OPTIONS = {
     "server status": {"--json"},
     "server reload": set(),
     "peer add": {
-        *("--server", "--public-key", "--address", "--route", "--psk", "--no-psk"),
+        *("--server", "--public-key", "--address", "--route", "--group", "--psk", "--no-psk"),
         *("--qr", "--no-qr", "--json"),
     },
     "peer config": {"--server", "--qr", "--no-qr", "--json"},
-    "peer list": {"--server", "--json"},
+    "peer list": {"--server", "--group", "--json"},
+    "peer set": {"--server", "--group", "--no-group", "--json"},
     "peer show": {"--server", "--json"},
     "peer remove": {"--server", "--json"},
 }
@@ -260,6 +261,62 @@ def test_peers_are_listed_shown_and_removed(initialised: Wgbind) -> None:
     assert initialised("peer", "remove", "phone").out == "phone is removed from wg0.\n"
     refused(initialised("peer", "remove", "phone"), 1, "phone")
     assert initialised("peer", "list", "--json").json() == []
+
+
+@pytest.fixture
+def grouped(initialised: Wgbind, private_dirs: dict[str, Path]) -> Wgbind:
+    """A server whose settings name two groups."""
+    settings = private_dirs["WGBIND_CONFIG_DIR"] / "wg0.toml"
+    text = settings.read_text()
+    assert "\ngroups = []\n" in text
+    settings.write_text(text.replace("\ngroups = []\n", '\ngroups = ["staff", "guests"]\n'))
+    return initialised
+
+
+def test_peers_are_put_into_groups_and_taken_out(grouped: Wgbind) -> None:
+    def groups() -> dict[str, list[str]]:
+        return {peer["name"]: peer["groups"] for peer in grouped("peer", "list", "--json").json()}
+
+    added = grouped("peer", "add", "a", "--group", "staff", "--group", "guests", "--json").json()
+    assert added["peer"]["groups"] == ["guests", "staff"]
+    grouped("peer", "add", "b")
+    assert groups() == {"a": ["guests", "staff"], "b": []}
+    assert grouped("peer", "set", "b", "--group", "staff").out == "b is in staff now.\n"
+    left = grouped("peer", "set", "a", "--no-group", "staff", "--no-group", "guests")
+    assert left.out == "a is in no group now.\n"
+    assert grouped("peer", "set", "a", "--no-group", "staff", "--json").json()["groups"] == []
+    assert groups() == {"a": [], "b": ["staff"]}
+    (listed,) = grouped("peer", "list", "--group", "staff", "--json").json()
+    assert listed["name"] == "b"
+    assert re.search(r"^b +staff +", grouped("peer", "list").out, re.MULTILINE)
+    assert "staff" in grouped("peer", "show", "b").out
+    nobody = grouped("peer", "list", "--group", "guests")
+    assert (nobody.code, nobody.out) == (0, "")
+    assert "no peer of wg0 is in group 'guests'" in nobody.err
+
+
+def test_group_that_no_settings_name_is_refused(grouped: Wgbind) -> None:
+    refused(grouped("peer", "add", "a", "--group", "stff"), 2, "'stff'", "staff")
+    refused(grouped("peer", "add", "a", "--group", "xyz"), 2, "'xyz'", "staff, guests", "policy.")
+    assert grouped("peer", "list", "--json").json() == []
+    grouped("peer", "add", "a", "--group", "staff")
+    for arguments in (("--group", "xyz"), ("--no-group", "xyz"), ("--group", "guests", "x")):
+        refused(grouped("peer", "set", "a", *arguments), 2)
+    refused(grouped("peer", "set", "a"), 2, "--group")
+    refused(grouped("peer", "set", "nobody", "--group", "staff"), 1, "nobody")
+    with pytest.raises(InputError, match="'xyz'"):
+        Server("wg0").peers.update("a", groups=frozenset({"xyz"}))
+    assert Server("wg0").peers.get("a").groups == {"staff"}
+
+
+def test_group_that_is_gone_from_the_settings_can_be_left(
+    grouped: Wgbind, private_dirs: dict[str, Path]
+) -> None:
+    grouped("peer", "add", "a", "--group", "staff", "--group", "guests")
+    settings = private_dirs["WGBIND_CONFIG_DIR"] / "wg0.toml"
+    settings.write_text(settings.read_text().replace('["staff", "guests"]', '["guests"]'))
+    assert grouped("peer", "list", "--group", "staff", "--json").json() != []
+    assert grouped("peer", "set", "a", "--no-group", "staff").out == "a is in guests now.\n"
 
 
 def test_servers_own_public_key_is_no_peers(initialised: Wgbind) -> None:

@@ -36,6 +36,7 @@ class PeerReport(_Report):
 
     Attributes:
         name: None for a peer that the store does not know: somebody added it with `wg set`.
+        groups: The groups that it is in, sorted.
         endpoint: "address:port" of its last authenticated message, or as configured.
         last_handshake: UTC; None before the first one.
         rx_bytes: Bytes of UDP payload received from it and authenticated; None if the server
@@ -50,6 +51,7 @@ class PeerReport(_Report):
     allowed_ips: tuple[str, ...]
     persistent_keepalive: int
     endpoint: str | None
+    groups: tuple[str, ...] = ()
     last_handshake: datetime | None = None
     rx_bytes: int | None = None
     tx_bytes: int | None = None

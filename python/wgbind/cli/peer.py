@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from wgbind.store.peer import Peer
 
 app = typer.Typer(
-    help="Add, list, show and remove peers, whether the server runs or not.",
+    help="Add, list, show, change and remove peers, whether the server runs or not.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
 )
@@ -62,6 +62,10 @@ def add(
         list[str] | None,
         typer.Option(metavar="NETWORK", help="Network behind it, reached by it; repeatable."),
     ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="Group that it is in; repeatable."),
+    ] = None,
     psk: Annotated[bool, typer.Option("--psk/--no-psk", help="Make a preshared key.")] = True,
     qr: Qr = None,
     as_json: Json = False,
@@ -80,6 +84,7 @@ def add(
         preshared_key=psk,
         addresses=[parse_address(text) for text in address] if address else None,
         routed_networks=[parse_network(text) for text in route or ()],
+        groups=group or (),
     )
     _print_configuration(opened, peer, qr=qr, as_json=as_json)
 
@@ -92,13 +97,22 @@ def config(name: Which, server: ServerName = "wg0", qr: Qr = None, as_json: Json
 
 
 @app.command("list", epilog=EXIT_CODES)
-def list_(server: ServerName = "wg0", as_json: Json = False) -> None:
+def list_(
+    server: ServerName = "wg0",
+    group: Annotated[
+        str | None, typer.Option(metavar="GROUP", help="List only who is in this group.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """List the peers of a server."""
     peers = open_server(server).status().peers
+    found = [peer for peer in peers if group is None or group in peer.groups]
     if as_json:
-        print_json([peer.model_dump(mode="json") for peer in peers])
+        print_json([peer.model_dump(mode="json") for peer in found])
+    elif found:
+        print_peers(found)
     elif peers:
-        print_peers(peers)
+        remark(f"no peer of {server} is in group {group!r}; `wgbind peer set` puts one there")
     else:
         remark(f"{server} has no peers; `wgbind peer add NAME` adds one")
 
@@ -111,6 +125,33 @@ def show(name: Which, server: ServerName = "wg0", as_json: Json = False) -> None
         print_json(found.model_dump(mode="json"))
     else:
         print_fields(_fields(found))
+
+
+@app.command("set", epilog=EXIT_CODES)
+def set_(
+    name: Which,
+    server: ServerName = "wg0",
+    group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="Put it into this group; repeatable."),
+    ] = None,
+    no_group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="Take it out of this group; repeatable."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Change a peer; its session goes on."""
+    from wgbind.errors import InputError
+    from wgbind.server.report import stored_peer_report
+
+    if not group and not no_group:
+        raise InputError("there is nothing to change; give --group or --no-group")
+    peer = open_server(server).peers.regroup(name, join=group or (), leave=no_group or ())
+    if as_json:
+        print_json(stored_peer_report(peer).model_dump(mode="json"))
+    else:
+        typer.echo(f"{peer.name} is in {', '.join(sorted(peer.groups)) or 'no group'} now.")
 
 
 @app.command(epilog=EXIT_CODES)
@@ -153,6 +194,7 @@ def _fields(peer: PeerReport) -> list[tuple[str, str]]:
         ("name", peer.name or "(added by wg set)"),
         ("public key", str(peer.public_key)),
         ("preshared key", "yes" if peer.has_preshared_key else "no"),
+        ("groups", ", ".join(peer.groups)),
         ("allowed ips", ", ".join(peer.allowed_ips)),
         ("endpoint", peer.endpoint or "-"),
         ("keepalive", f"{peer.persistent_keepalive} s" if peer.persistent_keepalive else "off"),

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from wgbind.errors import ConflictError, WgbindError
 from wgbind.keys import PresharedKey, PrivateKey
+from wgbind.settings.reference import Reference
 from wgbind.settings.wg_quick import ClientConfiguration
 from wgbind.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from typing_extensions import Unpack
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from wgbind.server.configuration import Configuration
     from wgbind.server.server import Server
     from wgbind.settings.address import Address, Network
+    from wgbind.settings.model import ServerSettings
     from wgbind.store.peer import Peer, PeerChanges
 
 _log = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ class Peers:
         preshared_key: PresharedKey | bool = True,
         addresses: Sequence[Address] | None = None,
         routed_networks: Sequence[Network] = (),
+        groups: Iterable[str] = (),
         endpoint: tuple[str, int] | None = None,
         persistent_keepalive: int = 0,
     ) -> Peer:
@@ -56,6 +59,7 @@ class Peers:
             preshared_key: True makes one, False is none.
             addresses: Its addresses in the tunnel; None takes the next free ones.
             routed_networks: Networks behind it that are reached through it.
+            groups: Groups that it is in; the settings name those there are, in `policy.groups`.
             endpoint: Name or address and UDP port where it listens, if it does.
             persistent_keepalive: Seconds between packets that this server sends it; 0 is off.
 
@@ -64,11 +68,12 @@ class Peers:
             settings say `client.store_private_keys`.
 
         Raises:
-            PeerError: what was given is wrong.
+            InputError: what was given is wrong, or there is no such group.
             ConflictError: name, key, address or network is taken, or no address is left.
         """
         configuration = self._server.configuration()
         settings = configuration.settings
+        groups = _require_declared(groups, settings)
         private_key = None
         if public_key is None:
             private_key = PrivateKey.generate()
@@ -88,6 +93,7 @@ class Peers:
                 preshared_key=preshared,
                 addresses=addresses,
                 routed_networks=routed_networks,
+                groups=groups,
                 endpoint=endpoint,
                 persistent_keepalive=persistent_keepalive,
                 private_key=private_key if settings.client.store_private_keys else None,
@@ -114,10 +120,27 @@ class Peers:
         settings = configuration.settings
         if "public_key" in changes:
             _refuse_own(changes["public_key"], configuration)
+        _require_declared(changes.get("groups", ()), settings)
         with Store.open(self._server.paths, settings) as store:
             peer = store.update_peer(
                 self._server.name, which, pools=settings.interface.addresses, **changes
             )
+        self._converge()
+        return peer
+
+    def regroup(
+        self, which: str | PublicKey, *, join: Iterable[str] = (), leave: Iterable[str] = ()
+    ) -> Peer:
+        """Put a peer into groups, take it out of others, and return it; the rest stays as it is.
+
+        Raises `InputError` for a group that is not in the settings (one that it is in can always
+        be left), `NotFoundError`.
+        """
+        settings = self._server.configuration().settings
+        joined, left = _require_declared(join, settings), frozenset(leave)
+        with Store.open(self._server.paths, settings) as store:
+            _require_declared(left - store.peer(self._server.name, which).groups, settings)
+            peer = store.regroup_peer(self._server.name, which, join=joined, leave=left)
         self._converge()
         return peer
 
@@ -152,6 +175,14 @@ class Peers:
             problems = (str(error),)
         for problem in problems:
             _log.warning("stored, but not applied yet: %s", problem)
+
+
+def _require_declared(groups: Iterable[str], settings: ServerSettings) -> frozenset[str]:
+    """Return groups that the settings name; raise `InputError` for one that they do not."""
+    names = frozenset(groups)
+    for name in sorted(names):
+        Reference.parse(f"group:{name}", settings.policy.vocabulary)
+    return names
 
 
 def _refuse_own(public_key: PublicKey, configuration: Configuration) -> None:

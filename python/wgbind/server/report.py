@@ -79,7 +79,7 @@ def _peer_reports(stored: Sequence[Peer], found: Sequence[PeerStatus]) -> Iterab
     rest = {peer.public_key: peer for peer in found}
     for peer in stored:
         status = rest.pop(peer.public_key, None)
-        yield stored_peer_report(peer) if status is None else _found(peer.name, status)
+        yield stored_peer_report(peer) if status is None else _found(peer, status)
     for status in rest.values():
         yield _found(None, status)
 
@@ -93,20 +93,22 @@ def stored_peer_report(peer: Peer) -> PeerReport:
         allowed_ips=tuple(str(network) for network in peer.allowed_ips),
         persistent_keepalive=peer.persistent_keepalive,
         endpoint=None if peer.endpoint is None else str(Endpoint(*peer.endpoint)),
+        groups=tuple(sorted(peer.groups)),
     )
 
 
-def _found(name: str | None, status: PeerStatus) -> PeerReport:
+def _found(peer: Peer | None, status: PeerStatus) -> PeerReport:
     handshake = None
     if status.last_handshake is not None:
         handshake = datetime.fromtimestamp(status.last_handshake, timezone.utc)
     return PeerReport(
-        name=name,
+        name=None if peer is None else peer.name,
         public_key=status.public_key,
         has_preshared_key=status.has_preshared_key,
         allowed_ips=tuple(status.allowed_ips),
         persistent_keepalive=status.persistent_keepalive,
         endpoint=None if status.endpoint is None else str(Endpoint(*status.endpoint)),
+        groups=() if peer is None else tuple(sorted(peer.groups)),
         last_handshake=handshake,
         rx_bytes=status.rx_bytes,
         tx_bytes=status.tx_bytes,
