@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from wgbind.errors import ConflictError
+from wgbind.errors import ConflictError, PeerError
 from wgbind.keys import PrivateKey
 from wgbind.store import Store
 
@@ -156,3 +156,37 @@ def test_a_slow_and_obvious_model_agrees(store: Store, steps: list[tuple[str, in
             with pytest.raises(ConflictError):
                 add(store, number, str(POOL), wanted)
     assert {peer.name: str(peer.addresses[0]) for peer in store.peers("wg0")} == taken
+
+
+def route(store: Store, number: int, *networks: str) -> None:
+    """Add the peer with this number, with these networks behind it."""
+    store.add_peer(
+        "wg0",
+        f"peer-{number}",
+        pools=[ip_interface("10.8.0.1/24"), ip_interface("fd08::1/64")],
+        public_key=KEYS[number],
+        routed_networks=[ip_network(network) for network in networks],
+    )
+
+
+def test_one_peer_has_what_nobody_else_has(store: Store) -> None:
+    route(store, 1, "192.0.2.0/24")
+    route(store, 2, "0.0.0.0/0", "::/0", "198.51.100.0/24")
+    route(store, 3, "203.0.113.0/24", "fd90::/48")
+    assert add(store, 4, "10.8.0.1/24") == "10.8.0.5"
+    for taken, owner in (("0.0.0.0/0", 2), ("::/0", 2), ("192.0.2.128/25", 1)):
+        with pytest.raises(ConflictError, match=rf"peer 'peer-{owner}' of wg0; choose another"):
+            route(store, 5, taken)
+    store.remove_peer("wg0", "peer-2")
+    route(store, 5, "::/0")
+
+
+@pytest.mark.parametrize(("first", "second"), [("::/0", "::/8"), ("::/8", "::/0")])
+def test_a_default_route_and_a_network_that_begins_like_it(
+    store: Store, first: str, second: str
+) -> None:
+    route(store, 1, first)
+    with pytest.raises(ConflictError, match=f"{second} overlaps {first} of peer 'peer-1'"):
+        route(store, 2, second)
+    with pytest.raises(PeerError, match="of the same peer"):
+        route(store, 3, "0.0.0.0/0", "0.0.0.0/0")

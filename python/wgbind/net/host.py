@@ -58,13 +58,16 @@ class _Route:
 
 
 @outside_event_loop
-def host_view() -> HostView:
-    """Read this host's networks; raises `NetworkError`."""
+def host_view(fwmark: int = 0) -> HostView:
+    """Read this host's networks, as packets with that firewall mark find them.
+
+    Raises `NetworkError`.
+    """
     with netlink("reading addresses and routes") as kernel:
         names = {link["index"]: link.get("IFLA_IFNAME") for link in kernel.get_links()}
         networks = set(_on_link(kernel.get_addr()))
         routes = list(_routes(kernel.get_routes()))
-        addresses = tuple(_sources(kernel))
+        addresses = tuple(_sources(kernel, fwmark))
     networks.update(route.network for route in routes if not route.default)
     # Dictionaries keep order; the longest prefix and the lowest metric win in the kernel, too.
     egress = dict.fromkeys(
@@ -135,12 +138,12 @@ def _routes(messages: Iterable[Kernel]) -> Iterator[_Route]:
         )
 
 
-def _sources(kernel: Kernel) -> Iterator[Address]:
+def _sources(kernel: Kernel, fwmark: int) -> Iterator[Address]:
     from pyroute2.netlink.exceptions import NetlinkError
 
     for destination in INTERNET:
         try:
-            answers = kernel.route("get", dst=destination)
+            answers = kernel.route("get", dst=destination, mark=fwmark or None)
         except NetlinkError:
             continue  # no route to there
         for answer in answers:

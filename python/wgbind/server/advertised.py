@@ -46,5 +46,6 @@ def egress(settings: ServerSettings, host: HostView) -> tuple[str, ...] | None:
     if settings.routing.egress == "any":
         return None
     if settings.routing.egress == "auto":
-        return host.egress or None
+        # Where the uplinks' gateways stand in the settings, no default route may lead there.
+        return tuple(dict.fromkeys((*host.egress, *settings.routing.uplinks))) or None
     return settings.routing.egress

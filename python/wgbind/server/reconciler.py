@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypedDict
 
 from wgbind import _native
 from wgbind._native import PeerChange
-from wgbind.errors import WgbindError
 from wgbind.firewall import apply as firewall
 from wgbind.firewall.hub import Hub, hub_classes, narrow
 from wgbind.firewall.policy import HOST, INTERNET, PEERS, Policy, preset_rules
@@ -17,9 +16,10 @@ from wgbind.firewall.ruleset import Ruleset
 from wgbind.net.forwarding import enable_forwarding, restore_forwarding
 from wgbind.net.host import host_view
 from wgbind.net.interface import converge_interface
-from wgbind.net.route import Route, converge_routes
+from wgbind.net.rule import release_block
 from wgbind.server.advertised import egress
 from wgbind.server.peer_edit import peer_edits
+from wgbind.server.routing import apply_routing
 from wgbind.settings.service import ANY_SERVICE
 
 if TYPE_CHECKING:
@@ -90,6 +90,9 @@ class Reconciler:
 
         self._set_hub(narrow(self._hub, hub))
         self._set_peers(edits.taken)
+        if not self._touched_host:
+            # What takes a way of its own finds that way closed until it is there.
+            self._apply_routes(replace(desired, peers=()))
         self._touched_host = True
         self._apply_firewall(policy)
         self._set_peers(edits.given)
@@ -112,8 +115,8 @@ class Reconciler:
             changes["private_key"] = private_key
         if interface.listen_port not in {0, found.listen_port}:
             changes["listen_port"] = interface.listen_port
-        if interface.fwmark != found.fwmark:
-            changes["fwmark"] = interface.fwmark
+        if settings.fwmark != found.fwmark:
+            changes["fwmark"] = settings.fwmark
         if changes:
             self._device.set(**changes)
             _log_changes("device", [f"{name.replace('_', ' ')} set" for name in changes])
@@ -190,13 +193,10 @@ class Reconciler:
         _log_changes("interface", converge_interface(name, interface.addresses, interface.mtu))
 
     def _apply_routes(self, desired: Desired) -> list[str]:
-        try:
-            routes = [Route(each, self._paths.name) for each in _routed_networks(desired)]
-            changes = converge_routes(self._paths.name, routes)
-        except WgbindError as error:
-            return [str(error)]
-        _log_changes("routes", changes)
-        return []
+        name, folder = self._paths.name, self._paths.run_dir
+        changes, problems = apply_routing(name, folder, desired.settings, desired.peers)
+        _log_changes("routing", changes)
+        return problems
 
 
 def release_host(paths: Paths) -> bool:
@@ -205,11 +205,13 @@ def release_host(paths: Paths) -> bool:
     Its interface must be gone. Raises `NetworkError`, `FirewallError`, `PrivilegeError`.
     """
     recorded = paths.record.exists()
+    routed = False
     try:
         restore_forwarding(paths.record)
+        routed = release_block(paths.name)
     finally:
         removed = firewall.remove(paths.name)
-    return recorded or removed
+    return recorded or routed or removed
 
 
 def _routed_networks(desired: Desired) -> tuple[Network, ...]:

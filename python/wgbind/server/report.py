@@ -39,7 +39,7 @@ def report(
     Its peers are those of the store, by name, and after them those that only the device has.
     """
     settings = configuration.settings
-    host = host_view()
+    host = host_view(settings.fwmark)
     listen_port = settings.interface.listen_port
     if running is not None:
         listen_port = running.device.listen_port

@@ -212,7 +212,7 @@ class Server:
         """Return where client configurations say that the server is."""
         settings = self.configuration().settings
         port = settings.interface.listen_port
-        return advertise(settings, port or self.status().listen_port, host_view())
+        return advertise(settings, port or self.status().listen_port, host_view(settings.fwmark))
 
     def __enter__(self) -> Self:
         self.start()

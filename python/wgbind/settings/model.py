@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, get_args
 
 from pydantic import (
     Field,
@@ -30,9 +30,9 @@ from wgbind.settings.address import (
     parse_interface_address,
     parse_network,
 )
-from wgbind.settings.paths import parse_interface_name
 from wgbind.settings.policy import PolicySettings
-from wgbind.settings.section import MisplacedError, Section, as_value_error, text
+from wgbind.settings.routing import TUNNEL_MARK, RoutingSettings
+from wgbind.settings.section import MisplacedError, Section, text
 from wgbind.settings.service import Service
 
 MTU_MIN_IPV4 = 576  # what every IPv4 host takes (RFC 791, 3.1)
@@ -105,26 +105,6 @@ class InterfaceSettings(Section):
         return value
 
 
-class RoutingSettings(Section):
-    """By which ways traffic leaves this host."""
-
-    egress: Literal["auto", "any"] | tuple[str, ...] = Field(
-        default="auto",
-        description='Interfaces to the internet: "auto" (where the default routes go), "any", '
-        'or a list such as ["eth0"].',
-    )
-
-    @field_validator("egress", mode="before")
-    @classmethod
-    def _parse_egress(cls, value: object) -> object:
-        with as_value_error():
-            if value in ("auto", "any"):
-                return value
-            if isinstance(value, list | tuple) and value and all(isinstance(i, str) for i in value):
-                return tuple(parse_interface_name(name) for name in value)
-            raise InputError(f'{value!r} is neither "auto" nor "any" nor a list of interfaces')
-
-
 class ClientSettings(Section):
     """What the configurations say that clients get."""
 
@@ -180,6 +160,16 @@ class ServerSettings(Section):
     client: ClientSettings = ClientSettings()
     store: StoreSettings = StoreSettings()
 
+    @property
+    def fwmark(self) -> int:
+        """The firewall mark of the tunnel's own datagrams; 0 is none.
+
+        Where this host's traffic takes the exit, these must be told from it.
+        """
+        if self.interface.fwmark == 0 and "host" in self.routing.exit:
+            return TUNNEL_MARK
+        return self.interface.fwmark
+
     @field_validator("policy")
     @classmethod
     def _refuse_conflicts(cls, value: PolicySettings, info: ValidationInfo) -> PolicySettings:
@@ -203,4 +193,12 @@ class ServerSettings(Section):
                     f"udp/{interface.listen_port}",
                     *("forwards", number),
                 )
+        return value
+
+    @field_validator("routing")
+    @classmethod
+    def _refuse_unknown_names(cls, value: RoutingSettings, info: ValidationInfo) -> RoutingSettings:
+        policy: PolicySettings | None = info.data.get("policy")
+        if policy is not None:
+            value.check(policy.groups, tuple(policy.networks))
         return value

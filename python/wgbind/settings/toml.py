@@ -89,7 +89,7 @@ def _blocks(name: str, section: Section) -> Iterator[str]:
             for line in textwrap.wrap(field.description or "", 90, break_on_hyphens=False)
         ]
         if isinstance(value, dict):
-            entries = [f"{each} = {_toml(value[each])}" for each in value]
+            entries = [f"{_key(each)} = {_toml(value[each])}" for each in value]
             examples = [f"# {example}" for example in field.examples or ()]
             tables.append([f"[{name}.{key}]", *comment, *(entries or examples)])
         elif value is None:
@@ -122,13 +122,17 @@ def _toml(value: object) -> str:
         case tuple() | list():
             return _toml_list([_toml(each) for each in value])
         case dict():
-            return f"{{ {', '.join(f'{key} = {_toml(value[key])}' for key in value)} }}"
+            return f"{{ {', '.join(f'{_key(key)} = {_toml(value[key])}' for key in value)} }}"
         case Rule() | Forward() | NetworkSettings():
             return _toml(value.as_setting())
         case SecretStr():
             return _toml(value.get_secret_value())
         case _:  # JSON's strings are TOML's basic strings
             return json.dumps(str(value), ensure_ascii=False)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
 
 
 def _toml_list(items: list[str]) -> str:

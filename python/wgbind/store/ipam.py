@@ -29,18 +29,29 @@ _TAKEN = select(func.count()).where(
     allowed_ip_table.c.routed.is_(False),
 )
 
-# What the peers of one server have never overlaps, so only the last range that begins before the
-# end of a network can overlap it.
+# Default routes apart, what the peers of one server have never overlaps, so only the last range
+# that begins before the end of a network can overlap it.
 _LAST_BEFORE = (
     select(allowed_ip_table.c.address, allowed_ip_table.c.prefix_length, peer_table.c.name)
     .join_from(allowed_ip_table, peer_table)
     .where(
         allowed_ip_table.c.server == bindparam("server"),
         allowed_ip_table.c.address <= bindparam("end"),
+        allowed_ip_table.c.prefix_length > 0,
         peer_table.c.name != bindparam("besides"),
     )
     .order_by(allowed_ip_table.c.address.desc())
     .limit(1)
+)
+
+_SAME_START = (
+    select(allowed_ip_table.c.address, allowed_ip_table.c.prefix_length, peer_table.c.name)
+    .join_from(allowed_ip_table, peer_table)
+    .where(
+        allowed_ip_table.c.server == bindparam("server"),
+        allowed_ip_table.c.address == bindparam("end"),
+        peer_table.c.name != bindparam("besides"),
+    )
 )
 
 
@@ -74,7 +85,8 @@ def require_free(
         if old is None or network not in old.routed_networks:
             _require_routable(network, pools)
     for one, other in combinations(peer.allowed_ips, 2):
-        if one.overlaps(other):
+        # The longest prefix wins: a default route is what nobody else has.
+        if not _coexist(one, other):
             raise PeerError(f"{other} overlaps {one} of the same peer; leave one of them out")
     for network in peer.allowed_ips:
         found = _overlapping(connection, peer.server, network, besides=(old or peer).name)
@@ -105,7 +117,7 @@ def _require_routable(network: Network, pools: Sequence[InterfaceAddress]) -> No
     except InputError as error:
         raise PeerError(f"routed network {error}") from None
     for pool in pools:
-        if network.overlaps(pool.network):
+        if network.prefixlen > 0 and network.overlaps(pool.network):
             raise ConflictError(
                 f"routed network {network} overlaps the server's own {pool.network}; "
                 "name only what is beyond the peer"
@@ -161,11 +173,29 @@ def _lowest_gap(
 def _overlapping(
     connection: Connection, server: str, network: Network, besides: str = ""
 ) -> tuple[Network, str] | None:
-    """Find what of a peer, `besides` one by name, overlaps a network; return it and the name."""
-    row = connection.execute(
-        _LAST_BEFORE, {"server": server, "end": network.broadcast_address, "besides": besides}
-    ).one_or_none()
-    if row is None:
-        return None
-    found = ip_network((row.address, row.prefix_length))
-    return (found, row.name) if found.overlaps(network) else None
+    """Find what of a peer, `besides` one by name, overlaps a network; return it and the name.
+
+    A default route counts only beside another one.
+    """
+    searches = [(_LAST_BEFORE, network.broadcast_address)] if network.prefixlen > 0 else []
+    if int(network.network_address) == 0:  # where a default route begins, too
+        searches.append((_SAME_START, network.network_address))
+    for statement, end in searches:
+        row = connection.execute(
+            statement, {"server": server, "end": end, "besides": besides}
+        ).one_or_none()
+        if row is not None:
+            found = ip_network((row.address, row.prefix_length))
+            if not _coexist(found, network):
+                return found, row.name
+    return None
+
+
+def _coexist(one: Network, other: Network) -> bool:
+    """Whether peers may have both: the longest prefix wins, so a default route is all the rest.
+
+    They must not begin alike: the store knows networks by that.
+    """
+    if one.network_address == other.network_address:
+        return False
+    return 0 in {one.prefixlen, other.prefixlen} or not one.overlaps(other)

@@ -115,7 +115,7 @@ peer_table = Table(
 )
 
 # An address of a peer in the tunnel, or a network that is routed to it. Those of one server never
-# overlap; the primary key says so for equal ones.
+# overlap, but for default routes; the primary key says so for equal ones.
 allowed_ip_table = Table(
     "allowed_ip",
     metadata,
