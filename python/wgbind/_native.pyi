@@ -7,7 +7,7 @@ reaches Python. Errors are those of `wgbind.errors`.
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
-from typing import ClassVar, final
+from typing import ClassVar, Literal, final
 
 __all__ = [
     "Device",
@@ -169,6 +169,10 @@ class DeviceStatus:
     @property
     def mtu(self) -> int: ...
     @property
+    def features(self) -> dict[str, Literal["on", "off", "refused"]]:
+        """What it uses of the kernel: "off" if made without it, "refused" if the kernel did."""
+
+    @property
     def peers(self) -> list[PeerStatus]: ...
     @property
     def drops(self) -> dict[str, int]:
@@ -185,14 +189,19 @@ class Device:
         mtu: int = 1420,
         control_socket: bool = True,
         workers: int | None = None,
+        without: Sequence[str] = (),
     ) -> Device:
         """Create the interface `name` and start its workers.
 
         `control_socket` opens /var/run/wireguard/NAME.sock, where `wg` looks. `workers` is the
         number of threads that move packets, 1 to 16; by default one on a machine with one or two
-        cores, else one for each core. Raises `InputError` for a bad name or number,
-        `PrivilegeError` without CAP_NET_ADMIN, `ConflictError` if the interface or the control
-        socket is in use, `DeviceError` for the rest (no /dev/net/tun).
+        cores, else one for each core. `without` names features of the kernel that are to be left
+        alone: "udp_ipv6", "udp_gso", "udp_gro", "tun_vnet_hdr", "tun_tso", "tun_uso", "tun_gro"
+        (see `DeviceSettings`); what the kernel refuses is left alone in any case.
+
+        Raises `InputError` for a bad name or number, `PrivilegeError` without CAP_NET_ADMIN,
+        `ConflictError` if the interface or the control socket is in use, `DeviceError` for the
+        rest (no /dev/net/tun).
         """
 
     @property

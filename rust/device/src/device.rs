@@ -17,6 +17,7 @@ use wgbind_tunnel::{Drops, PeerStatus, PrivateKey, Share, Tunnel, TunnelChange};
 
 use crate::error::Error;
 use crate::exchange::Exchange;
+use crate::features::Features;
 use crate::name::InterfaceName;
 use crate::remote::{Line, Remote};
 use crate::steering;
@@ -45,6 +46,8 @@ pub struct DeviceConfig {
     /// cores, else one for each core. Each holds the configuration of all peers. Several do not
     /// take a persistent interface.
     pub workers: Option<usize>,
+    /// What to use of the kernel where the kernel has it.
+    pub features: Features,
 }
 
 impl DeviceConfig {
@@ -110,6 +113,10 @@ pub struct Snapshot {
     pub fwmark: u32,
     /// The interface's MTU in bytes; where it moved to another namespace, that of before.
     pub mtu: u16,
+    /// What the device was to use of the kernel.
+    pub wanted: Features,
+    /// What of it the kernel did not refuse.
+    pub features: Features,
     /// The peers of the first worker, then those of the next, each in the order in which they
     /// were added.
     pub peers: Vec<PeerStatus>,
@@ -146,6 +153,7 @@ impl fmt::Display for Ended {
 /// A WireGuard interface: made when opened, gone when closed or dropped.
 pub struct Device {
     name: InterfaceName,
+    wanted: Features,
     remote: Remote,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -165,21 +173,22 @@ impl Device {
         let name = InterfaceName::parse(&config.name)?;
         let workers = config.workers()?;
         let tuns = if workers == 1 {
-            vec![Tun::open(&name, config.mtu)?]
+            vec![Tun::open(&name, config.mtu, config.features)?]
         } else {
-            Tun::open_queues(&name, config.mtu, workers, steering::steer_packets)?
+            let steer = steering::steer_packets;
+            Tun::open_queues(&name, config.mtu, config.features, workers, steer)?
         };
         let control = if config.control_socket {
             Some(ControlSocket::bind(control_directory, &name)?)
         } else {
             None
         };
-        Self::start(name, config.mtu, tuns, control)
+        Self::start(name, config, tuns, control)
     }
 
     fn start(
         name: InterfaceName,
-        mtu: u16,
+        config: &DeviceConfig,
         tuns: Vec<Tun>,
         control: Option<ControlSocket>,
     ) -> Result<Self, Error> {
@@ -192,7 +201,7 @@ impl Device {
         let mut exchanges = (count > 1).then(|| Exchange::between(&wakes).into_iter());
         let mut lines = Vec::new();
         let mut workers = Vec::new();
-        let sockets = UdpSockets::bind_group(0, 0, count)?;
+        let sockets = UdpSockets::bind_group(0, 0, count, config.features)?;
         for (((tun, sockets), share), wake) in
             iter::zip(tuns, sockets).zip(Share::split(count)).zip(wakes)
         {
@@ -202,13 +211,14 @@ impl Device {
                 wake: wake.clone(),
             });
             let exchange = exchanges.as_mut().and_then(Iterator::next);
-            let tunnel = Tunnel::shared(mtu, share);
+            let tunnel = Tunnel::shared(config.mtu, share);
             workers.push(Worker::new(tun, sockets, tunnel, received, wake, exchange));
         }
         let remote = Remote::new(lines)?;
         // From here on a failure drops the device, which ends what was started.
         let device = Self {
             name,
+            wanted: config.features,
             remote,
             threads: Mutex::default(),
         };
@@ -272,6 +282,8 @@ impl Device {
             listen_port: summary.listen_port,
             fwmark: summary.fwmark,
             mtu: summary.mtu,
+            wanted: self.wanted,
+            features: summary.features,
             peers,
             drops: summary.drops,
             io_drops: summary.io_drops,

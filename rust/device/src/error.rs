@@ -4,6 +4,8 @@ use std::io;
 
 use wgbind_tunnel::share::MAX_WORKERS;
 
+use crate::features::Features;
+
 /// Each message is one line that names what is wrong, and the remedy. None carries a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -21,6 +23,9 @@ pub enum Error {
     /// A device cannot have that many workers.
     #[error("workers: {0}: give a whole number from 1 to {MAX_WORKERS}")]
     Workers(usize),
+    /// There is no such feature to switch off.
+    #[error("feature {0:?}: there is none of that name; there are {names}", names = feature_names())]
+    Feature(String),
     /// The kernel asks for a capability that this process does not have.
     #[error("{what} needs {needs}")]
     Privilege {
@@ -60,6 +65,11 @@ pub enum Error {
 
 /// What most calls on interfaces and sockets need.
 pub(crate) const NET_ADMIN: &str = "CAP_NET_ADMIN: run as root or with that capability";
+
+fn feature_names() -> String {
+    let names: Vec<_> = Features::default().iter().map(|(name, _)| name).collect();
+    names.join(", ")
+}
 
 impl Error {
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {

@@ -7,6 +7,7 @@
 mod device;
 mod error;
 mod exchange;
+mod features;
 mod latch;
 mod name;
 mod remote;
@@ -21,3 +22,4 @@ mod worker;
 
 pub use device::{Device, DeviceChange, DeviceConfig, Ended, IoDrops, Snapshot};
 pub use error::Error;
+pub use features::Features;

@@ -125,11 +125,12 @@ impl Remote {
         Ok(())
     }
 
-    /// What the first worker says of the device, with what all of them have dropped.
+    /// What the first worker says of the device, with what all of them use and have dropped.
     pub(crate) fn summary(&self) -> Result<Summary, Error> {
         let mut whole = self.ask(&self.workers[0], Command::Summary)?;
         for worker in &self.workers[1..] {
             let part = self.ask(worker, Command::Summary)?;
+            whole.features = whole.features & part.features;
             whole.drops += part.drops;
             whole.io_drops += part.io_drops;
         }

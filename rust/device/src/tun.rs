@@ -13,6 +13,7 @@ use wgbind_tunnel::offload::{self, Coalescer, GsoType, Offloads};
 use wgbind_tunnel::{PacketIn, PacketsOut, VirtioHeader};
 
 use crate::error::{Error, NET_ADMIN};
+use crate::features::Features;
 use crate::latch::Latch;
 use crate::name::{self, InterfaceName};
 use crate::sys;
@@ -29,6 +30,8 @@ pub(crate) struct Removed;
 /// persistent).
 pub(crate) struct Tun {
     file: File,
+    /// Bytes in front of every packet: a virtio header, or none.
+    header_len: usize,
     /// Whether it is ours to read from. To write is everybody's.
     reads: bool,
     /// Any socket of the namespace in which the interface was made: what ioctls on interfaces need.
@@ -36,6 +39,8 @@ pub(crate) struct Tun {
     /// The interface's number in that namespace.
     index: c_int,
     mtu: u16,
+    /// What the kernel did not refuse when the interface was set up.
+    features: Features,
     coalescer: Coalescer,
     /// What the coalescer does now.
     offloads: Offloads,
@@ -48,8 +53,8 @@ pub(crate) struct Tun {
 
 impl Tun {
     /// Makes the interface, or takes a persistent one that nobody has open.
-    pub(crate) fn open(name: &InterfaceName, mtu: u16) -> Result<Self, Error> {
-        Self::open_queue(name, mtu, 0)
+    pub(crate) fn open(name: &InterfaceName, mtu: u16, wanted: Features) -> Result<Self, Error> {
+        Self::open_queue(name, mtu, wanted, 0)
     }
 
     /// Makes the interface with a queue for each of several workers. Where `steer` fails there is
@@ -58,17 +63,18 @@ impl Tun {
     pub(crate) fn open_queues(
         name: &InterfaceName,
         mtu: u16,
+        wanted: Features,
         workers: usize,
         steer: impl FnOnce(BorrowedFd<'_>, usize) -> io::Result<()>,
     ) -> Result<Vec<Self>, Error> {
         let multi_queue = libc::IFF_MULTI_QUEUE;
         // Exclusively: an interface of several queues has room for other programs' as well.
-        let first = Self::open_queue(name, mtu, multi_queue | libc::IFF_TUN_EXCL)?;
+        let first = Self::open_queue(name, mtu, wanted, multi_queue | libc::IFF_TUN_EXCL)?;
         let steered = steer(first.as_fd(), workers);
         let mut queues = vec![first];
         while queues.len() < workers {
             queues.push(match steered {
-                Ok(()) => Self::open_queue(name, mtu, multi_queue)?,
+                Ok(()) => Self::open_queue(name, mtu, wanted, multi_queue)?,
                 Err(_) => queues[0]
                     .writer()
                     .map_err(Error::io(format!("setting up {name}")))?,
@@ -86,10 +92,12 @@ impl Tun {
     fn writer(&self) -> io::Result<Self> {
         Ok(Self {
             file: self.file.try_clone()?,
+            header_len: self.header_len,
             reads: false,
             namespace: self.namespace.try_clone()?,
             index: self.index,
             mtu: self.mtu,
+            features: self.features,
             coalescer: Coalescer::new(self.offloads),
             offloads: self.offloads,
             tcp: self.tcp,
@@ -98,7 +106,12 @@ impl Tun {
         })
     }
 
-    fn open_queue(name: &InterfaceName, mtu: u16, flags: c_int) -> Result<Self, Error> {
+    fn open_queue(
+        name: &InterfaceName,
+        mtu: u16,
+        wanted: Features,
+        flags: c_int,
+    ) -> Result<Self, Error> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -112,9 +125,17 @@ impl Tun {
                 },
                 _ => Error::io("opening /dev/net/tun")(error),
             })?;
+        let mut features = wanted;
+        features.tun_vnet_hdr &= knows_vnet_hdr(&file);
+        let vnet_hdr = if features.tun_vnet_hdr {
+            libc::IFF_VNET_HDR
+        } else {
+            features.clear_offloads();
+            0
+        };
         let mut request = interface_request(name.as_str());
         request.ifr_ifru.ifru_flags =
-            (libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR | flags) as libc::c_short;
+            (libc::IFF_TUN | libc::IFF_NO_PI | vnet_hdr | flags) as libc::c_short;
         interface_ioctl(file.as_fd(), libc::TUNSETIFF, &mut request).map_err(|error| {
             let what = format!("interface {name}");
             match sys::errno(&error) {
@@ -133,23 +154,31 @@ impl Tun {
                 _ => Error::io(format!("creating {name}"))(error),
             }
         })?;
-        let header_size = VirtioHeader::SIZE as c_int;
-        // SAFETY: the kernel reads one integer from a reference to one.
-        sys::check(unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETVNETHDRSZ, &header_size) })
-            .map_err(Error::io(format!("setting up {name}")))?;
+        let header_len = if features.tun_vnet_hdr {
+            set_header_size(&file).map_err(Error::io(format!("setting up {name}")))?
+        } else {
+            0
+        };
         let namespace = sys::socket(libc::AF_UNIX, libc::SOCK_DGRAM)
             .map_err(Error::io(format!("setting up {name}")))?;
         interface_ioctl(namespace.as_fd(), libc::SIOCGIFINDEX, &mut request)
             .map_err(Error::io(format!("setting up {name}")))?;
         // SAFETY: SIOCGIFINDEX filled this member of the union.
         let index = unsafe { request.ifr_ifru.ifru_ifindex };
-        let offloads = enable_offloads(&file);
+        enable_offloads(&file, &mut features);
+        // Who knows no UDP super-packets in one direction knows none in the other.
+        let offloads = Offloads {
+            tcp: features.tun_gro,
+            udp: features.tun_gro && features.tun_uso == wanted.tun_uso,
+        };
         let tun = Self {
             file,
+            header_len,
             reads: true,
             namespace,
             index,
             mtu,
+            features,
             coalescer: Coalescer::new(offloads),
             offloads,
             tcp: Latch::new(offloads.tcp),
@@ -195,6 +224,14 @@ impl Tun {
         self.mtu
     }
 
+    /// What this uses, as far as it tried.
+    pub(crate) fn features(&self) -> Features {
+        let mut features = self.features;
+        // Without UDP super-packets there is nothing to miss.
+        features.tun_gro &= self.tcp.is_usable() && (self.udp.is_usable() || !features.tun_uso);
+        features
+    }
+
     fn request_by_index(&self) -> libc::ifreq {
         let mut request = interface_request("");
         request.ifr_ifru.ifru_ifindex = self.index;
@@ -213,12 +250,12 @@ impl Tun {
         {
             let mut header = [0; VirtioHeader::SIZE];
             let read = self.file.read_vectored(&mut [
-                IoSliceMut::new(&mut header),
+                IoSliceMut::new(&mut header[..self.header_len]),
                 IoSliceMut::new(&mut slot.buffer[..MAX_TRAIN]),
             ]);
             match read {
                 Ok(len) => {
-                    slot.len = len.saturating_sub(VirtioHeader::SIZE);
+                    slot.len = len.saturating_sub(self.header_len);
                     match VirtioHeader::parse(&header) {
                         Some(header) if slot.len > 0 => {
                             slot.header = header;
@@ -244,7 +281,8 @@ impl Tun {
     /// kernel refuses is counted.
     pub(crate) fn write(&mut self, out: &mut PacketsOut) -> Result<(), Removed> {
         for write in self.coalescer.plan(&mut out.buffer, &out.packets) {
-            let result = write_vectored(&self.file, write.header, || {
+            let header = write.header.encode();
+            let result = write_vectored(&self.file, &header[..self.header_len], || {
                 write.ranges.iter().map(|range| &out.buffer[range.clone()])
             });
             let latch = match write.header.gso_type {
@@ -294,12 +332,11 @@ impl AsFd for Tun {
 /// One write of a header and the pieces of a packet.
 fn write_vectored<'a, I: Iterator<Item = &'a [u8]>>(
     mut file: &File,
-    header: VirtioHeader,
+    header: &[u8],
     pieces: impl Fn() -> I,
 ) -> io::Result<()> {
-    let header = header.encode();
     let mut slices = [IoSlice::new(&[]); 1 + MAX_SEGMENTS];
-    slices[0] = IoSlice::new(&header);
+    slices[0] = IoSlice::new(header);
     let mut filled = 1;
     for (slice, piece) in iter::zip(&mut slices[1..], pieces()) {
         *slice = IoSlice::new(piece);
@@ -329,7 +366,8 @@ fn write_singly<'a>(
     let mut refused = 0;
     let split = offload::split(&header, &mut joined, len, |buffer, range| {
         let packet = &buffer[range];
-        let written = write_vectored(file, VirtioHeader::default(), || iter::once(packet));
+        let header = VirtioHeader::default().encode();
+        let written = write_vectored(file, &header, || iter::once(packet));
         refused += u64::from(written.is_err());
     });
     refused + u64::from(split.is_err())
@@ -339,35 +377,49 @@ fn is_removed(error: &io::Error) -> bool {
     matches!(sys::errno(error), libc::EBADFD | libc::ENODEV)
 }
 
-/// Lets the kernel hand us super-packets, and returns which. UDP ones are known since Linux 6.2.
-fn enable_offloads(file: &File) -> Offloads {
-    let tcp = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
-    let udp = libc::TUN_F_USO4 | libc::TUN_F_USO6;
-    for (flags, offloads) in [
-        (
-            tcp | udp,
-            Offloads {
-                tcp: true,
-                udp: true,
-            },
-        ),
-        (
-            tcp,
-            Offloads {
-                tcp: true,
-                udp: false,
-            },
-        ),
-    ] {
+/// Whether the kernel can put a virtio header in front of every packet.
+fn knows_vnet_hdr(file: &File) -> bool {
+    let mut flags: c_int = 0;
+    // SAFETY: the kernel writes one integer through a reference to one.
+    let asked =
+        sys::check(unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNGETFEATURES, &raw mut flags) });
+    asked.is_ok() && flags & libc::IFF_VNET_HDR != 0
+}
+
+/// Sets the size of the virtio header, which a persistent interface may have from somebody else;
+/// returns it.
+fn set_header_size(file: &File) -> io::Result<usize> {
+    let size = VirtioHeader::SIZE as c_int;
+    // SAFETY: the kernel reads one integer from a reference to one.
+    sys::check(unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const size) })?;
+    Ok(VirtioHeader::SIZE)
+}
+
+/// Lets the kernel hand us the super-packets among `features`, and takes out what it refuses.
+fn enable_offloads(file: &File, features: &mut Features) {
+    let offer = |features: &Features| {
+        let mut flags = 0;
+        if features.tun_tso {
+            flags |= libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
+        }
+        if features.tun_uso {
+            flags |= libc::TUN_F_CSUM | libc::TUN_F_USO4 | libc::TUN_F_USO6;
+        }
+        // None is said, too: a persistent interface may have some from somebody else.
         let argument = libc::c_ulong::from(flags);
         // SAFETY: the argument is a value, not a pointer.
         let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETOFFLOAD, argument) };
-        if sys::check(result).is_ok() {
-            return offloads;
-        }
+        sys::check(result).is_ok()
+    };
+    if offer(features) {
+        return;
     }
-    tracing::warn!("the TUN device refuses offloads: packets are moved one at a time");
-    Offloads::default()
+    features.tun_uso = false;
+    if offer(features) || !features.tun_tso {
+        return;
+    }
+    features.tun_tso = false;
+    tracing::warn!("the TUN device refuses offloads: packets are read one at a time");
 }
 
 /// A request about the interface `name`, which has room for a zero at its end.

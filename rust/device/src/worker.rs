@@ -23,6 +23,7 @@ use wgbind_tunnel::{
 use crate::device::{Ended, IoDrops};
 use crate::error::Error;
 use crate::exchange::Exchange;
+use crate::features::Features;
 use crate::sys::{self, EventFd};
 use crate::tun::{Removed, Tun};
 use crate::udp::{RECEIVE_BATCH, UdpSockets};
@@ -72,6 +73,7 @@ pub(crate) struct Summary {
     pub(crate) listen_port: u16,
     pub(crate) fwmark: u32,
     pub(crate) mtu: u16,
+    pub(crate) features: Features,
     pub(crate) drops: Drops,
     pub(crate) io_drops: IoDrops,
 }
@@ -273,7 +275,7 @@ impl Worker {
             return Ok(Vec::new());
         }
         let workers = self.exchange.as_ref().map_or(1, Exchange::workers);
-        UdpSockets::bind_group(port, fwmark.unwrap_or(self.sockets.fwmark()), workers)
+        self.sockets.rebind(port, fwmark, workers)
     }
 
     fn summary(&mut self) -> Summary {
@@ -283,6 +285,7 @@ impl Worker {
             listen_port: self.sockets.port(),
             fwmark: self.sockets.fwmark(),
             mtu: self.tun.mtu(),
+            features: self.tun.features() & self.sockets.features(),
             drops: self.tunnel.drops(),
             io_drops: IoDrops {
                 tun: self.tun.drops,

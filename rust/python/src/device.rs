@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
-use wgbind_device::{DeviceChange, DeviceConfig, Ended};
+use wgbind_device::{DeviceChange, DeviceConfig, Ended, Features};
 use wgbind_tunnel::TunnelChange;
 
 use crate::change::{PeerChange, parse_u16};
@@ -22,13 +22,16 @@ pub(crate) struct Device(wgbind_device::Device);
 #[pymethods]
 impl Device {
     #[new]
-    #[pyo3(signature = (name, *, mtu = 1420, control_socket = true, workers = None))]
+    #[pyo3(signature = (name, *, mtu = 1420, control_socket = true, workers = None,
+        without = Vec::new()), text_signature = "(name, *, mtu=1420, control_socket=True, \
+        workers=None, without=())")]
     fn new(
         py: Python<'_>,
         name: String,
         mtu: i64,
         control_socket: bool,
         workers: Option<i64>,
+        without: Vec<String>,
     ) -> PyResult<Self> {
         // What `ip link set mtu` takes for a TUN device: 68 to 65535 less the virtio header.
         let mtu = parse_u16("mtu", mtu)?;
@@ -38,6 +41,7 @@ impl Device {
             mtu,
             control_socket,
             workers,
+            features: Features::without(&without).map_err(|error| from_device(&error))?,
         };
         py.detach(|| wgbind_device::Device::open(config))
             .map(Self)

@@ -1,6 +1,7 @@
 //! What a device and its peers are, at one moment.
 
 use std::collections::BTreeMap;
+use std::iter;
 
 use pyo3::prelude::*;
 use wgbind_device::Snapshot;
@@ -102,6 +103,20 @@ impl DeviceStatus {
     #[getter]
     fn mtu(&self) -> u16 {
         self.snapshot.mtu
+    }
+
+    #[getter]
+    fn features(&self) -> BTreeMap<&'static str, &'static str> {
+        let Snapshot {
+            wanted, features, ..
+        } = &self.snapshot;
+        iter::zip(wanted.iter(), features.iter())
+            .map(|((name, wanted), (_, used))| match (wanted, used) {
+                (false, _) => (name, "off"),
+                (true, false) => (name, "refused"),
+                (true, true) => (name, "on"),
+            })
+            .collect()
     }
 
     #[getter]

@@ -16,6 +16,7 @@ fn open(name: &str) -> Device {
         mtu: 1420,
         control_socket: false,
         workers: Some(1),
+        features: Features::default(),
     })
     .expect("a device")
 }
@@ -298,6 +299,7 @@ fn a_bad_name_is_refused_before_anything_is_done() {
         mtu: 1420,
         control_socket: true,
         workers: None,
+        features: Features::default(),
     });
     assert!(matches!(refused.err(), Some(Error::Name { .. })));
 }

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use wgbind_tunnel::{DatagramIn, PacketIn, Share};
 
 use super::*;
+use crate::features::Features;
 use crate::name::InterfaceName;
 use crate::testing::{ip, run_isolated, wait_until};
 use crate::tun::Tun;
@@ -21,7 +22,8 @@ fn share() -> Share {
 fn packets_are_read_by_the_owner_of_their_destination() {
     run_isolated(|| {
         let name = InterfaceName::parse("wgq0").expect("a name");
-        let mut queues = Tun::open_queues(&name, 1420, WORKERS, steer_packets).expect("open");
+        let mut queues = Tun::open_queues(&name, 1420, Features::default(), WORKERS, steer_packets)
+            .expect("open");
         ip("address add 10.9.0.1/16 dev wgq0");
         ip("link set wgq0 up");
         ip("address add fd09::1/64 dev wgq0 nodad");
@@ -64,7 +66,8 @@ fn is_to(slot: &PacketIn, to: IpAddr) -> bool {
 #[test]
 fn datagrams_go_to_the_owner_of_their_receiver_index() {
     run_isolated(|| {
-        let group = UdpSockets::bind_group(0, 0, WORKERS).expect("a free port");
+        let group =
+            UdpSockets::bind_group(0, 0, WORKERS, Features::default()).expect("a free port");
         let port = group[0].port();
         let senders: Vec<_> = ["127.0.0.1:0", "[::1]:0"]
             .iter()
@@ -97,7 +100,8 @@ fn datagrams_go_to_the_owner_of_their_receiver_index() {
 #[test]
 fn initiations_and_nonsense_come_to_somebody() {
     run_isolated(|| {
-        let group = UdpSockets::bind_group(0, 0, WORKERS).expect("a free port");
+        let group =
+            UdpSockets::bind_group(0, 0, WORKERS, Features::default()).expect("a free port");
         let to = SocketAddr::from(([127, 0, 0, 1], group[0].port()));
         let mut slots: Vec<_> = std::iter::repeat_with(DatagramIn::default)
             .take(RECEIVE_BATCH)

@@ -15,7 +15,12 @@ const HERE: Ipv4Addr = Ipv4Addr::new(10, 9, 8, 1);
 const THERE: Ipv4Addr = Ipv4Addr::new(10, 9, 8, 2);
 
 fn open() -> Tun {
-    let tun = Tun::open(&InterfaceName::parse(NAME).expect("a name"), 1400).expect("an interface");
+    open_with(Features::default())
+}
+
+fn open_with(wanted: Features) -> Tun {
+    let name = InterfaceName::parse(NAME).expect("a name");
+    let tun = Tun::open(&name, 1400, wanted).expect("an interface");
     ip(&format!("address add {HERE}/24 dev {NAME}"));
     ip(&format!("link set {NAME} up"));
     tun
@@ -23,15 +28,14 @@ fn open() -> Tun {
 
 /// Reads until a UDP packet comes; the kernel says hello to the network by itself.
 fn read_udp(tun: &mut Tun) -> PacketIn {
-    let mut slots = [PacketIn::default(), PacketIn::default()];
+    let mut slots = [PacketIn::default()];
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
         let read = tun.read(&mut slots).expect("the interface is there");
-        for slot in &mut slots[..read] {
-            let packet = &slot.buffer[..slot.len];
-            if packet[0] >> 4 == 4 && packet[9] == 17 {
-                return std::mem::take(slot);
-            }
+        let packet = &slots[0].buffer[..slots[0].len];
+        if read == 1 && packet[0] >> 4 == 4 && packet[9] == 17 {
+            let [slot] = slots;
+            return slot;
         }
         assert!(Instant::now() < deadline, "no packet came");
         thread::sleep(Duration::from_millis(1));
@@ -148,6 +152,42 @@ fn a_super_packet_comes_out_whole() {
     });
 }
 
+/// What the kernel is not to hand over whole, it cuts itself.
+#[test]
+fn a_super_packet_comes_out_in_pieces_where_it_is_not_wanted() {
+    for (name, vnet_hdr) in [("tun_uso", true), ("tun_vnet_hdr", false)] {
+        testing::run_isolated(|| {
+            let wanted = Features::without(&[name]).expect("known");
+            let mut tun = open_with(wanted);
+            assert_eq!(tun.features(), wanted);
+            assert_eq!(tun.header_len > 0, vnet_hdr);
+            let (socket, _) = listen();
+            sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, 500).expect("GSO");
+            socket.send_to(&[7; 1200], (THERE, 9)).expect("sent");
+            for len in [500, 500, 200] {
+                let read = read_udp(&mut tun);
+                assert_eq!((read.header.gso_type, read.len), (GsoType::None, 28 + len));
+            }
+        });
+    }
+}
+
+#[test]
+fn nothing_is_joined_that_is_not_wanted_so() {
+    for name in ["tun_gro", "tun_vnet_hdr"] {
+        testing::run_isolated(|| {
+            let wanted = Features::without(&[name]).expect("known");
+            let mut tun = open_with(wanted);
+            let (socket, port) = listen();
+            tun.write(&mut packets(port, &equal_payloads()))
+                .expect("the interface is there");
+            assert_received(&socket, &equal_payloads());
+            assert_eq!((tun.tcp, tun.udp), (Latch::Off, Latch::Off));
+            assert_eq!((tun.features(), tun.drops), (wanted, 0));
+        });
+    }
+}
+
 fn equal_payloads() -> Vec<Vec<u8>> {
     (0..20).map(|i| vec![i; 1000]).collect()
 }
@@ -181,6 +221,7 @@ fn what_cannot_be_joined_is_written_singly() {
         tun.write(&mut PacketsOut::default())
             .expect("the interface is there");
         assert!(!tun.offloads.udp);
+        assert!(!tun.features().tun_gro);
         tun.write(&mut packets(port, &equal_payloads()))
             .expect("the interface is there");
         assert_received(&socket, &equal_payloads());
@@ -198,7 +239,8 @@ fn what_cannot_be_joined_is_written_singly() {
                 gso_size: 0,
                 ..write.header
             };
-            let refused = write_vectored(&tun.file, unsound, pieces).expect_err("refused");
+            let unsound = unsound.encode();
+            let refused = write_vectored(&tun.file, &unsound, pieces).expect_err("refused");
             assert_eq!(sys::errno(&refused), libc::EINVAL);
             assert_eq!(write_singly(&tun.file, write.header, pieces()), 0);
         }
@@ -277,13 +319,16 @@ fn a_name_that_is_taken_is_refused() {
     testing::run_isolated(|| {
         let name = InterfaceName::parse(NAME).expect("a name");
         let _tun = open();
-        let refused = Tun::open(&name, 1400).err().expect("refused");
+        let refusal = |name: &InterfaceName, mtu| {
+            let opened = Tun::open(name, mtu, Features::default());
+            opened.err().expect("refused")
+        };
+        let refused = refusal(&name, 1400);
         assert!(matches!(refused, Error::InUse { .. }), "{refused}");
-        let refused = Tun::open(&InterfaceName::parse("lo").expect("a name"), 1400);
-        let refused = refused.err().expect("refused");
+        let refused = refusal(&InterfaceName::parse("lo").expect("a name"), 1400);
         assert!(matches!(refused, Error::InUse { .. }), "{refused}");
         let name = InterfaceName::parse("wgt1").expect("a name");
-        let refused = Tun::open(&name, 10).err().expect("refused");
+        let refused = refusal(&name, 10);
         assert!(
             refused
                 .to_string()

@@ -51,7 +51,9 @@ fn refusal(error: Error) -> Refusal {
         Error::Privilege { .. } => libc::EPERM,
         Error::Io { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
         Error::Ended(_) | Error::NoTunDevice => libc::ENODEV,
-        Error::Tunnel(_) | Error::Name { .. } | Error::Workers(_) => libc::EINVAL,
+        Error::Tunnel(_) | Error::Name { .. } | Error::Workers(_) | Error::Feature(_) => {
+            libc::EINVAL
+        }
     };
     Refusal {
         errno,

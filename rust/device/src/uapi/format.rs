@@ -56,6 +56,7 @@ mod tests {
 
     use super::*;
     use crate::device::IoDrops;
+    use crate::features::Features;
 
     fn summary() -> Summary {
         Summary {
@@ -64,6 +65,7 @@ mod tests {
             listen_port: 51820,
             fwmark: 0,
             mtu: 1420,
+            features: Features::default(),
             drops: Drops::default(),
             io_drops: IoDrops::default(),
         }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::device::{Device, DeviceConfig, Ended};
 use crate::error::Error;
+use crate::features::Features;
 use crate::testing::{TemporaryDirectory, run_isolated, wait_until, wait_until_gone};
 
 const NAME: &str = "wgu0";
@@ -28,6 +29,7 @@ fn open(directory: &Path) -> Result<Device, Error> {
             mtu: 1420,
             control_socket: true,
             workers: None,
+            features: Features::default(),
         },
     )
 }

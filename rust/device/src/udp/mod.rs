@@ -15,6 +15,7 @@ use std::os::fd::BorrowedFd;
 use wgbind_tunnel::batch::DatagramsOut;
 
 use crate::error::{Error, NET_ADMIN};
+use crate::features::Features;
 use crate::{steering, sys};
 
 pub(crate) use socket::RECEIVE_BATCH;
@@ -28,15 +29,17 @@ pub(crate) struct UdpSockets {
     sockets: [Option<Socket>; 2],
     port: u16,
     fwmark: u32,
+    /// What the sockets may use.
+    wanted: Features,
 }
 
 impl UdpSockets {
     /// Opens sockets on `port` of all addresses; 0 is any free port.
-    pub(crate) fn bind(port: u16, fwmark: u32) -> Result<Self, Error> {
+    pub(crate) fn bind(port: u16, fwmark: u32, wanted: Features) -> Result<Self, Error> {
         let mut tries = PORT_TRIES;
         let mut sockets = loop {
             tries -= 1;
-            match Self::try_bind(port) {
+            match Self::try_bind(port, wanted) {
                 Ok(sockets) => break sockets,
                 // The port was free for IPv4 and is taken for IPv6: try another.
                 Err(error)
@@ -52,9 +55,14 @@ impl UdpSockets {
 
     /// Opens such sockets for each of several workers; the kernel picks by receiver index whose
     /// get a datagram.
-    pub(crate) fn bind_group(port: u16, fwmark: u32, workers: usize) -> Result<Vec<Self>, Error> {
+    pub(crate) fn bind_group(
+        port: u16,
+        fwmark: u32,
+        workers: usize,
+        wanted: Features,
+    ) -> Result<Vec<Self>, Error> {
         // The first has the port to itself until it shares it: who else has it is found out.
-        let mut group = vec![Self::bind(port, fwmark)?];
+        let mut group = vec![Self::bind(port, fwmark, wanted)?];
         if workers > 1 {
             let port = group[0].port;
             Self::fill_group(&mut group, workers).map_err(|error| bind_error(port, error))?;
@@ -68,7 +76,7 @@ impl UdpSockets {
     }
 
     fn fill_group(group: &mut Vec<Self>, workers: usize) -> io::Result<()> {
-        let port = group[0].port;
+        let (port, wanted) = (group[0].port, group[0].wanted);
         for socket in group[0].iter() {
             sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
         }
@@ -76,7 +84,7 @@ impl UdpSockets {
             let join = |socket: &Option<Socket>| {
                 socket
                     .as_ref()
-                    .map(|socket| Socket::bind(socket.family, port, true))
+                    .map(|socket| Socket::bind(socket.family, port, true, wanted))
                     .transpose()
             };
             let [v4, v6] = &group[0].sockets;
@@ -84,6 +92,7 @@ impl UdpSockets {
                 sockets: [join(v4)?, join(v6)?],
                 port,
                 fwmark: 0,
+                wanted,
             });
         }
         for socket in group[0].iter() {
@@ -95,10 +104,15 @@ impl UdpSockets {
         Ok(())
     }
 
-    fn try_bind(port: u16) -> io::Result<Self> {
-        let v4 = unless_unsupported(Socket::bind(Family::V4, port, false))?;
+    fn try_bind(port: u16, wanted: Features) -> io::Result<Self> {
+        let bind = |family, port| unless_unsupported(Socket::bind(family, port, false, wanted));
+        let v4 = bind(Family::V4, port)?;
         let port = v4.as_ref().map_or(Ok(port), Socket::port)?;
-        let v6 = unless_unsupported(Socket::bind(Family::V6, port, false))?;
+        let v6 = if wanted.udp_ipv6 {
+            bind(Family::V6, port)?
+        } else {
+            None
+        };
         let port = v6.as_ref().map_or(Ok(port), Socket::port)?;
         if v4.is_none() && v6.is_none() {
             return Err(io::Error::from_raw_os_error(libc::EAFNOSUPPORT));
@@ -107,6 +121,7 @@ impl UdpSockets {
             sockets: [v4, v6],
             port,
             fwmark: 0,
+            wanted,
         })
     }
 
@@ -116,6 +131,27 @@ impl UdpSockets {
 
     pub(crate) fn fwmark(&self) -> u32 {
         self.fwmark
+    }
+
+    /// Opens sockets on another port for all workers, for the same use.
+    pub(crate) fn rebind(
+        &self,
+        port: u16,
+        fwmark: Option<u32>,
+        workers: usize,
+    ) -> Result<Vec<Self>, Error> {
+        Self::bind_group(port, fwmark.unwrap_or(self.fwmark), workers, self.wanted)
+    }
+
+    /// What the sockets use, as far as they tried.
+    pub(crate) fn features(&self) -> Features {
+        let mut features = self.wanted;
+        features.udp_ipv6 = self.sockets[1].is_some();
+        for socket in self.iter() {
+            features.udp_gso &= socket.gso.is_usable();
+            features.udp_gro &= socket.gro;
+        }
+        features
     }
 
     /// Sets the mark of all datagrams to come; on failure the sockets keep the old one.

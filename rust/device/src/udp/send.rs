@@ -213,3 +213,32 @@ impl Socket {
         Ok(sent as usize)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::Features;
+
+    /// A kernel says EIO where the way out has no checksums (before Linux 6.11) or is IPsec's, so
+    /// not just anywhere: here is what we make of it.
+    #[test]
+    fn a_way_out_that_cannot_cut_switches_cutting_off() {
+        let bound = Socket::bind(Family::V4, 0, false, Features::default());
+        let mut socket = bound.expect("a free port");
+        socket.gso.worked();
+        let error = io::Error::from_raw_os_error(libc::EIO);
+        let message = |segment_size| Message {
+            bytes: &[7; 300],
+            segment_size,
+            destination: SocketAddr::from(([127, 0, 0, 1], 9)),
+            local: None,
+            traffic_class: 0,
+        };
+        let remedy = socket.remedy(&message(300), &error);
+        assert!(matches!(remedy, Remedy::Skip), "about one datagram");
+        assert!(socket.gso.is_usable());
+        let remedy = socket.remedy(&message(100), &error);
+        assert!(matches!(remedy, Remedy::Singly));
+        assert!(!socket.gso.is_usable());
+    }
+}

@@ -13,6 +13,7 @@ use wgbind_tunnel::DatagramIn;
 
 use super::address::Name;
 use super::control::Control;
+use crate::features::Features;
 use crate::latch::Latch;
 use crate::sys;
 
@@ -55,6 +56,8 @@ pub(crate) struct Socket {
     pub(super) family: Family,
     /// Whether the kernel cuts trains for us (`UDP_SEGMENT`).
     pub(super) gso: Latch,
+    /// Whether the kernel joins trains for us (`UDP_GRO`).
+    pub(super) gro: bool,
     /// The socket's buffer stayed full: the rest of a batch is not worth waiting for.
     pub(super) blocked: bool,
     /// The last batch was full of single datagrams: more of them may wait.
@@ -64,7 +67,12 @@ pub(crate) struct Socket {
 impl Socket {
     /// Opens a socket on `port` (0 is any free port) of all addresses of the family. One that
     /// shares the port joins those that share it already.
-    pub(super) fn bind(family: Family, port: u16, shares: bool) -> io::Result<Self> {
+    pub(super) fn bind(
+        family: Family,
+        port: u16,
+        shares: bool,
+        features: Features,
+    ) -> io::Result<Self> {
         let (domain, address) = match family {
             Family::V4 => (
                 libc::AF_INET,
@@ -109,9 +117,9 @@ impl Socket {
             }
         }
         // A kernel that does not know GRO (before Linux 5.0) hands over single datagrams.
-        let _ = set(libc::SOL_UDP, libc::UDP_GRO, 1);
+        let gro = features.udp_gro && set(libc::SOL_UDP, libc::UDP_GRO, 1).is_ok();
         // Zero leaves sends as they are; the answer tells whether the kernel knows GSO (4.18).
-        let gso = Latch::new(set(libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok());
+        let gso = features.udp_gso && set(libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
         if shares {
             set(libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
         }
@@ -121,7 +129,8 @@ impl Socket {
         Ok(Self {
             inner,
             family,
-            gso,
+            gso: Latch::new(gso),
+            gro,
             blocked: false,
             crowded: Cell::new(false),
         })

@@ -8,6 +8,7 @@ use wgbind_tunnel::{DatagramIn, Ecn, LocalAddress, Transmit};
 
 use super::*;
 use crate::latch::Latch;
+use crate::testing;
 
 const SEGMENT: usize = 1200;
 
@@ -18,7 +19,12 @@ fn slots() -> Vec<DatagramIn> {
 }
 
 fn bound() -> UdpSockets {
-    UdpSockets::bind(0, 0).expect("a free port")
+    bound_without(&[])
+}
+
+fn bound_without(names: &[&str]) -> UdpSockets {
+    let features = Features::without(names).expect("known");
+    UdpSockets::bind(0, 0, features).expect("a free port")
 }
 
 fn loopback(family: Family, port: u16) -> SocketAddr {
@@ -114,12 +120,23 @@ fn a_train_is_cut_and_joined_by_the_kernel() {
 #[test]
 fn a_train_goes_out_singly_where_the_kernel_cannot_cut() {
     for family in families() {
-        let mut sender = bound();
-        for socket in sender.sockets.iter_mut().flatten() {
-            socket.gso = Latch::Off;
-        }
+        let mut sender = bound_without(&["udp_gso"]);
         let last = assert_train_arrives(&mut sender, family);
         assert_eq!(last.len, last.segment_size);
+        assert!(sender.iter().all(|socket| socket.gso == Latch::Off));
+    }
+}
+
+#[test]
+fn a_train_comes_in_singly_where_the_kernel_does_not_join() {
+    for family in families() {
+        let receiver = bound_without(&["udp_gro"]);
+        let out = run(loopback(family, receiver.port()), 3 * SEGMENT);
+        assert_eq!(bound().send(&out), 0);
+        let (datagrams, last) = receive(&receiver, 3 * SEGMENT);
+        assert_eq!(datagrams.concat(), out.buffer);
+        assert_eq!((last.len, last.segment_size), (SEGMENT, SEGMENT));
+        assert!(!receiver.features().udp_gro && bound().features().udp_gro);
     }
 }
 
@@ -147,6 +164,28 @@ fn a_train_that_the_kernel_refuses_goes_out_singly() {
         sender.sockets[0].as_ref().map(|socket| socket.gso),
         Some(Latch::Works)
     );
+}
+
+/// The route's MTU may shrink at any time: the kernel cuts no train into fragments, but single
+/// datagrams it does.
+#[test]
+fn datagrams_above_the_path_mtu_go_out_singly() {
+    testing::run_isolated(|| {
+        for family in families() {
+            testing::ip("link set lo mtu 65536");
+            let mut sender = bound();
+            assert_train_arrives(&mut sender, family);
+            testing::ip("link set lo mtu 1280");
+            let receiver = bound();
+            let mut out = run(loopback(family, receiver.port()), 9 * 1400);
+            out.runs[0].segment_size = 1400;
+            assert_eq!(sender.send(&out), 0);
+            let (datagrams, last) = receive(&receiver, 9 * 1400);
+            assert_eq!(datagrams.concat(), out.buffer);
+            assert_eq!((last.len, last.segment_size), (1400, 1400));
+            assert!(sender.features().udp_gso, "of use to all other peers");
+        }
+    });
 }
 
 #[test]
@@ -289,7 +328,7 @@ fn both_families_have_the_same_port_and_a_taken_one_is_refused() {
     for socket in sockets.iter() {
         assert_eq!(socket.port().expect("a port"), sockets.port());
     }
-    let Err(error) = UdpSockets::bind(sockets.port(), 0) else {
+    let Err(error) = UdpSockets::bind(sockets.port(), 0, Features::default()) else {
         panic!("bound twice");
     };
     assert!(matches!(error, Error::InUse { .. }), "{error}");
@@ -298,8 +337,8 @@ fn both_families_have_the_same_port_and_a_taken_one_is_refused() {
 #[test]
 fn a_host_without_ipv6_sends_what_it_can() {
     let receiver = bound();
-    let mut sender = bound();
-    sender.sockets[1] = None;
+    let mut sender = bound_without(&["udp_ipv6"]);
+    assert!(!sender.features().udp_ipv6);
     assert_train_arrives(&mut sender, Family::V4);
     let out = run(loopback(Family::V6, receiver.port()), 3 * SEGMENT);
     assert_eq!(sender.send(&out), 3);

@@ -36,6 +36,7 @@ fn config(name: &str, workers: usize) -> DeviceConfig {
         mtu: 1420,
         control_socket: false,
         workers: Some(workers),
+        features: Features::default(),
     }
 }
 
@@ -327,8 +328,9 @@ fn order_holds_where_queues_cannot_be_steered() {
         let name = InterfaceName::parse("wgs1").expect("a name");
         let refuse =
             |_: std::os::fd::BorrowedFd<'_>, _| Err(io::Error::from_raw_os_error(libc::EPERM));
-        let tuns = Tun::open_queues(&name, 1420, WORKERS, refuse).expect("open");
-        let server = Device::start(name, 1420, tuns, None).expect("started");
+        let config = config("wgs1", WORKERS);
+        let tuns = Tun::open_queues(&name, config.mtu, config.features, WORKERS, refuse);
+        let server = Device::start(name, &config, tuns.expect("open"), None).expect("started");
         assert_order(&Star::new(server, "wgs1"));
     });
 }
