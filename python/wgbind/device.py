@@ -12,7 +12,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import NoReturn
 
 from wgbind.detach import Readiness, detach, redirect
-from wgbind.errors import WgbindError
+from wgbind.errors import InputError, WgbindError
 
 # wireguard-go's words for LOG_LEVEL beside ours (its main.go).
 _LOG_LEVELS = {"verbose": "debug", "silent": None}
@@ -21,11 +21,16 @@ _EXIT_CODES = """\
 environment:
   LOG_LEVEL  silent, error (the default), warn, info, debug or trace; lines go to standard error,
              in the background only if LOG_LEVEL is set
+  WGBIND_WORKERS
+             threads that move packets: 1 to 16
+  WGBIND_WITHOUT
+             features of the kernel to leave alone, with commas in between: udp_ipv6, udp_gso,
+             udp_gro, tun_vnet_hdr, tun_tso, tun_uso, tun_gro
 
 exit codes:
   0  the interface works (in the background), or was removed or stopped (--foreground)
   1  the system refused: no right, no /dev/net/tun, interface in use
-  2  the command line is wrong
+  2  the command line or the environment is wrong
 """
 
 
@@ -59,13 +64,21 @@ def _run(interface: str, readiness: Readiness | None) -> None:
     if level is not None:
         log_to_stderr(level)
 
-    with Device(interface) as device:
+    without = os.environ.get("WGBIND_WITHOUT", "").replace(",", " ").split()
+    with Device(interface, workers=_workers(), without=without) as device:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _end)
         if readiness is not None:
             redirect(2 if word and level is not None else None)
             readiness.ready()
         device.wait()
+
+
+def _workers() -> int | None:
+    text = os.environ.get("WGBIND_WORKERS", "")
+    if text and not (text.isascii() and text.isdigit()):
+        raise InputError(f"WGBIND_WORKERS: {text!r}: give a whole number from 1 to 16")
+    return int(text) if text else None
 
 
 def _end(_number: int, _frame: object) -> NoReturn:

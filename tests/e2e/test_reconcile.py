@@ -101,6 +101,28 @@ def test_reload_applies_what_changed(host: Namespace, server: Wgbind) -> None:
     assert (after["pid"], after["started_at"]) == (before["pid"], before["started_at"])
 
 
+def test_reload_refuses_what_only_a_start_applies(host: Namespace, server: Wgbind) -> None:
+    server.start()
+    port = ("listen_port = 51820", "listen_port = 51899")
+    device = [('workers = "auto"', "workers = 2"), ("tun_uso = true", "tun_uso = false")]
+    url = ('# url = "sqlite:', 'url = "sqlite:')
+    server.rewrite(port, *device, url)
+    refused = server.run("server", "reload", server.name, check=False)
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        f"error: {server.settings}: store.url, device.workers, device.tun_uso changed;"
+        " stop and start the server\n",
+    )
+    assert wg(host, "show", server.name, "listen-port").strip() == "51820"
+
+    server.rewrite(url[::-1])
+    server.stop()
+    server.start()
+    shown = server.run("server", "status", server.name).stdout
+    assert "51899/udp" in shown
+    assert "tun_uso (by the settings)" in shown
+
+
 def test_store_is_watched(host: Namespace, server: Wgbind) -> None:
     server.start()
     added = host.run([sys.executable, "-c", ADD_PEER, server.name], env=server.env)

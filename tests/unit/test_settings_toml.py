@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from wgbind.errors import InputError, NotFoundError, SettingsError
 from wgbind.settings import toml
 from wgbind.settings.address import Endpoint, InterfaceAddress, parse_interface_address
+from wgbind.settings.device import DeviceSettings
 from wgbind.settings.model import MTU_MAX, ServerSettings
 
 SMALLEST = '[interface]\naddresses = ["10.8.0.1/24"]\n'
@@ -37,6 +38,7 @@ def interface_addresses() -> st.SearchStrategy[list[InterfaceAddress]]:
     return st.lists((ipv4 | ipv6).filter(valid), min_size=1, max_size=4).filter(apart)
 
 
+FEATURES = [name for name in DeviceSettings.model_fields if name != "workers"]
 NAMES = st.from_regex(r"[a-zA-Z0-9_=+-]{1,15}", fullmatch=True)
 TEXT = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=40)
 NAMED = ["203.0.113.0/24", "2001:db8:7::/48", "198.51.100.0/24"]
@@ -115,6 +117,10 @@ def settings(draw: st.DrawFn) -> ServerSettings:
                 "store_private_keys": draw(flag),
             },
             "store": {"url": draw(none | TEXT)},
+            "device": {
+                "workers": draw(st.just("auto") | st.integers(1, 16)),
+                **{name: draw(flag) for name in FEATURES},
+            },
         }
     )
 
@@ -201,12 +207,14 @@ MISTAKES = [
     (
         SMALLEST + "[zzz]",
         3,
-        "key zzz: there is no such key; there are interface, policy, routing, client, store",
+        "key zzz: there is no such key; "
+        "there are interface, policy, routing, client, store, device",
     ),
     (
         '"a\\nb" = 1\n' + SMALLEST,
         1,
-        "key 'a\\nb': there is no such key; there are interface, policy, routing, client, store",
+        "key 'a\\nb': there is no such key; "
+        "there are interface, policy, routing, client, store, device",
     ),
     ("", 1, "key interface: it is missing; `wgbind server init` makes a file that shows it"),
     (
@@ -281,6 +289,20 @@ MISTAKES = [
         "the network is 10.0.0.0/8",
     ),
     (SMALLEST + "[client]\nmtu = 1000", 4, "key client.mtu: 1000 is too small; use 1280 or more"),
+    *(
+        (
+            SMALLEST + f"[device]\nworkers = {value}",
+            4,
+            f'key device.workers: {shown} is neither "auto" nor a whole number from 1 to 16',
+        )
+        for value, shown in [("0", "0"), ("17", "17"), ("'many'", "'many'"), ("true", "True")]
+    ),
+    (SMALLEST + "[device]\ntun_uso = 0", 4, "key device.tun_uso: 0 is not true or false"),
+    (
+        SMALLEST + "[device]\ntun_ufo = false",
+        4,
+        "key device.tun_ufo: there is no such key; did you mean tun_uso?",
+    ),
     (
         SMALLEST + "mtu = 1\nmtu = 2",
         4,

@@ -70,6 +70,8 @@ class ServerStatus(_Report):
         preset: The firewall's presets, such as "gateway".
         meaning: What they mean, in a line.
         egress: Interfaces to the internet; empty means any.
+        features: What the device uses of the kernel for speed, by the names of the settings; "off"
+            is switched off there, "refused" by the kernel. Empty if stopped.
         drops: Packets and datagrams that the device dropped since its start, by reason.
         refused: Packets that the firewall dropped since its last change, by where they wanted
             to go.
@@ -90,6 +92,7 @@ class ServerStatus(_Report):
     meaning: str
     egress: tuple[str, ...]
     peers: tuple[PeerReport, ...]
+    features: dict[str, Literal["on", "off", "refused"]] = {}
     drops: dict[str, int] = {}
     refused: dict[str, int] = {}
     problems: tuple[str, ...] = ()

@@ -165,10 +165,18 @@ def _choices(status: ServerStatus) -> list[tuple[str, str]]:
 def _traffic(status: ServerStatus) -> list[tuple[str, str]]:
     return [
         ("peers", str(len(status.peers))),
+        ("without", _absent(status.features)),
         ("dropped", _counts(status.drops)),
         ("refused", _counts(status.refused)),
         *(("problem", problem) for problem in status.problems),
     ]
+
+
+def _absent(features: Mapping[str, str]) -> str:
+    reasons = {"off": "by the settings", "refused": "refused by the kernel"}
+    return ", ".join(
+        f"{name} ({reasons[state]})" for name, state in features.items() if state != "on"
+    )
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -29,8 +29,11 @@ def advertise(settings: ServerSettings, listen_port: int, host: HostView) -> Adv
         return Advertised(settings.client.endpoint.with_port(listen_port))
     if listen_port == 0:
         return Advertised(None, "interface.listen_port is 0, so the port is known when it runs")
-    public = [address for address in host.addresses if address.is_global]
-    address = next(iter(public or host.addresses), None)
+    reached = [
+        address for address in host.addresses if address.version == 4 or settings.device.udp_ipv6
+    ]
+    public = [address for address in reached if address.is_global]
+    address = next(iter(public or reached), None)
     if address is None:
         return Advertised(None, "this host has no default route; set client.endpoint")
     endpoint = Endpoint(str(address), listen_port)

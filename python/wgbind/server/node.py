@@ -24,6 +24,7 @@ from wgbind.store.store import Store
 
 if TYPE_CHECKING:
     from wgbind.api.status import ServerStatus
+    from wgbind.settings.model import ServerSettings
     from wgbind.settings.paths import Paths
 
 _log = logging.getLogger(__name__)
@@ -75,7 +76,12 @@ class Node:
                 self._store = undo.enter_context(self._open_store())
 
             settings, private_key = self._configuration.settings, self._configuration.private_key
-            self._device = Device(name, mtu=settings.interface.mtu)
+            self._device = Device(
+                name,
+                mtu=settings.interface.mtu,
+                workers=None if settings.device.workers == "auto" else settings.device.workers,
+                without=settings.device.without,
+            )
             self._reconciler = Reconciler(self._device, self._paths)
             watcher = Thread(target=self._watch, name="wgbind-watch", daemon=True)
             # In reverse: the device closes while the firewall still stands.
@@ -146,9 +152,14 @@ class Node:
         """
         with self._converging:
             configuration = Configuration.load(self._paths)
-            if configuration.settings.store != self._configuration.settings.store:
+            fixed = _fixed(self._configuration.settings)
+            changed = [
+                key for key, value in _fixed(configuration.settings).items() if value != fixed[key]
+            ]
+            if changed:
                 raise StateError(
-                    f"{self._paths.settings}: store.url changed; stop and start the server"
+                    f"{self._paths.settings}: {', '.join(changed)} changed;"
+                    " stop and start the server"
                 )
             self._configuration = configuration
             return self.converge()
@@ -200,6 +211,12 @@ class Node:
         except StoreError:
             # Converging meets it too, and reports it.
             return not self._problems
+
+
+def _fixed(settings: ServerSettings) -> dict[str, object]:
+    """Return what only a start applies, by key."""
+    sections = {"store": settings.store, "device": settings.device}
+    return {f"{name}.{key}": value for name, section in sections.items() for key, value in section}
 
 
 def _join(thread: Thread) -> None:

@@ -68,6 +68,7 @@ def report(
             "started_at": running.started_at,
             "public_key": running.device.public_key or status.public_key,
             "mtu": running.device.mtu,
+            "features": running.device.features,
             "drops": running.device.drops,
             "refused": running.refused,
             "problems": tuple(running.problems),

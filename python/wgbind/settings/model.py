@@ -30,6 +30,7 @@ from wgbind.settings.address import (
     parse_interface_address,
     parse_network,
 )
+from wgbind.settings.device import DeviceSettings
 from wgbind.settings.policy import PolicySettings
 from wgbind.settings.routing import TUNNEL_MARK, RoutingSettings
 from wgbind.settings.section import MisplacedError, Section, text
@@ -159,6 +160,7 @@ class ServerSettings(Section):
     routing: RoutingSettings = RoutingSettings()
     client: ClientSettings = ClientSettings()
     store: StoreSettings = StoreSettings()
+    device: DeviceSettings = DeviceSettings()
 
     @property
     def fwmark(self) -> int:
