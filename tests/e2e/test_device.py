@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -128,6 +129,32 @@ def test_wrong_command_line_changes_nothing(host: Namespace) -> None:
         assert result.returncode == 2, arguments
         assert "Traceback" not in result.stderr
     assert host.interfaces() == before
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("WGBIND_WITHOUT", "tun_uso, tso", 'feature "tso": there is none of that name; there are '),
+        ("WGBIND_WORKERS", "two", "WGBIND_WORKERS: 'two': give a whole number from 1 to 16"),
+        ("WGBIND_WORKERS", "17", "workers: 17: give a whole number from 1 to 16"),
+    ],
+)
+def test_wrong_environment_is_told(
+    host: Namespace, variable: str, value: str, message: str
+) -> None:
+    env = {**os.environ, variable: value}
+    result = host.run([program("wgbind-device"), interface_name()], check=False, env=env)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: {message}")
+    assert result.stderr.count("\n") == 1
+
+
+def test_number_of_workers(host: Namespace) -> None:
+    interface = interface_name()
+    argv = [program("wgbind-device"), "-f", interface]
+    process = start_device(host, argv, interface, env={"WGBIND_WORKERS": "3"})
+    names = [path.read_text() for path in Path(f"/proc/{process.pid}/task").glob("*/comm")]
+    assert sum(name.startswith("worker ") for name in names) == 3
 
 
 def test_kernel_without_tun_is_told(host: Namespace) -> None:

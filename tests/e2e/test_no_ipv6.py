@@ -3,9 +3,7 @@
 import sys
 from pathlib import Path
 
-from harness import Namespace, Wgbind, connect, ping, veth
-
-LAUNCHER = Path(__file__).parents[1] / "harness" / "no_ipv6.py"
+from harness import Namespace, Wgbind, connect, old_kernel, ping, veth
 
 
 def test_server_works_without_ipv6(tmp_path: Path) -> None:
@@ -13,7 +11,7 @@ def test_server_works_without_ipv6(tmp_path: Path) -> None:
         veth(a, host, ("uplink", "to-a"), (["198.18.0.1/30"], ["198.18.0.2/30"]))
         host.ip("route", "add", "default", "via", "198.18.0.1")
         server = Wgbind(host, tmp_path)
-        launcher = ["unshare", "--mount", sys.executable, str(LAUNCHER)]
+        launcher = old_kernel("udp_ipv6")
         probe = [sys.executable, "-c", "import socket; socket.socket(socket.AF_INET6)"]
         assert "Address family not supported" in host.run([*launcher, *probe], check=False).stderr
 

@@ -14,6 +14,7 @@ from harness.network import Network, start_network
 from harness.pair import PORT, End, start_end, tunnel
 from harness.server import Wgbind
 from harness.topology import Host, Link, Topology
+from harness.transfer import Received, Relay, exchange, old_kernel
 from harness.wireguard_go import WireguardGo, program, start_device, wg, wireguard_go
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "Namespace",
     "Network",
     "Ping",
+    "Received",
+    "Relay",
     "Topology",
     "UdpStream",
     "Wgbind",
@@ -35,11 +38,13 @@ __all__ = [
     "connect_with_wg_quick",
     "count_packets",
     "disconnect_with_wg_quick",
+    "exchange",
     "files",
     "host_state",
     "interface_name",
     "iperf3",
     "leftovers",
+    "old_kernel",
     "ping",
     "program",
     "start_device",

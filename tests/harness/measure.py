@@ -128,13 +128,14 @@ def udp_stream(
     family = "6" if ":" in address else "4"
     stream = [sys.executable, str(UDP_STREAM)]
     receiver = server.popen([*stream, "receive", family, str(port)])
-    _wait_until_ready(receiver)
+    wait_until_ready(receiver)
     sender = client.popen([*stream, "send", address, str(port), str(rate)])
-    _wait_until_ready(sender)
+    wait_until_ready(sender)
     return UdpStream(receiver, sender)
 
 
-def _wait_until_ready(process: subprocess.Popen[str]) -> None:
+def wait_until_ready(process: subprocess.Popen[str]) -> None:
+    """Wait until a script of ours says that it is ready."""
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line == "ready\n", f"{process.args!r}: {line}{process.stdout.read()}"

@@ -3,7 +3,7 @@
 import contextlib
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,7 +45,12 @@ class End:
 
 @contextlib.contextmanager
 def tunnel(
-    client: str, server: str, *, outer: Literal["ipv4", "ipv6"] = "ipv4"
+    client: str,
+    server: str,
+    *,
+    outer: Literal["ipv4", "ipv6"] = "ipv4",
+    before: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[End, End]]:
     """Join two new hosts by a veth link and by a tunnel over it.
 
@@ -54,14 +59,16 @@ def tunnel(
             "wgbind-device".
         server: Program of the other end.
         outer: What the tunnel's datagrams travel in.
+        before: Words in front of both programs, such as `unshare`.
+        env: What is added to their environment.
     """
     link = Link.random()
     with Namespace("client") as one, Namespace("server") as two:
         addresses = (link.host(1).with_prefix(), link.host(2).with_prefix())
         veth(one, two, ("uplink", "uplink"), addresses)
         ends = (
-            start_end(one, client, Host("10.7.0.1", "fd07::1")),
-            start_end(two, server, Host("10.7.0.2", "fd07::2")),
+            start_end(one, client, Host("10.7.0.1", "fd07::1"), before=before, env=env),
+            start_end(two, server, Host("10.7.0.2", "fd07::2"), before=before, env=env),
         )
         there = link.host(2)
         endpoint = f"{there.ipv4}:{PORT}" if outer == "ipv4" else f"[{there.ipv6}]:{PORT}"
@@ -77,6 +84,8 @@ def start_end(
     inner: Host,
     *,
     prefix_lengths: tuple[int, int] = (24, 64),
+    before: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
 ) -> End:
     """Start a program with wireguard-go's contract, with a new key and with no peers.
 
@@ -85,9 +94,12 @@ def start_end(
         implementation: The program.
         inner: Its addresses in the tunnel.
         prefix_lengths: How large the networks are that it reaches through the tunnel.
+        before: Words in front of the program, such as `unshare`.
+        env: What is added to its environment.
     """
     interface = interface_name()
-    process = start_device(namespace, [program(implementation), "-f", interface], interface)
+    argv = [*before, program(implementation), "-f", interface]
+    process = start_device(namespace, argv, interface, env=env)
     with tempfile.NamedTemporaryFile("w") as key:  # 0600
         key.write(wg(namespace, "genkey"))
         key.flush()

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.names import CONTROL_SOCKETS, interface_name
@@ -52,14 +53,23 @@ def wireguard_go(namespace: Namespace, interface: str | None = None) -> Wireguar
     return WireguardGo(namespace, interface, process)
 
 
-def start_device(namespace: Namespace, argv: list[str], interface: str) -> subprocess.Popen[str]:
-    """Start a program with wireguard-go's contract; return when `wg` can talk to `interface`."""
+def start_device(
+    namespace: Namespace,
+    argv: list[str],
+    interface: str,
+    *,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
+    """Start a program with wireguard-go's contract; return when `wg` can talk to `interface`.
+
+    `env` is added to its environment.
+    """
     namespace.owns(interface)
     process = namespace.popen(
         argv,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "LOG_LEVEL": "error", "WG_PROCESS_FOREGROUND": "1"},
+        env={**os.environ, "LOG_LEVEL": "error", "WG_PROCESS_FOREGROUND": "1", **(env or {})},
     )
     deadline = time.monotonic() + START_TIMEOUT
     socket = CONTROL_SOCKETS / f"{interface}.sock"
