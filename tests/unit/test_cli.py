@@ -16,6 +16,10 @@ from wgbind.cli import app, output
 
 OPTIONS = {
     "": {"--version"},
+    "firewall show": {"--server", "--json"},
+    "firewall check": {"--server", "--json"},
+    "firewall plan": {"--server", "--json"},
+    "firewall explain": {"--server", "--json"},
     "key gen": {"--json"},
     "key pub": {"--json"},
     "key psk": {"--json"},
@@ -95,7 +99,7 @@ def test_help_names_options_and_exit_codes(wgbind: Wgbind, command: str) -> None
 
 
 def test_help_lists_every_command(wgbind: Wgbind) -> None:
-    for group in ("server", "peer", "key"):
+    for group in ("server", "peer", "firewall", "key"):
         listed = wgbind(group, "--help").out.partition("Commands:")[2]
         names = {line.split()[0] for line in listed.splitlines() if re.match(r"  [a-z]", line)}
         assert {f"{group} {name}" for name in names} == {
@@ -104,7 +108,7 @@ def test_help_lists_every_command(wgbind: Wgbind) -> None:
 
 
 def test_without_a_command_the_help_comes(wgbind: Wgbind) -> None:
-    for arguments in ((), ("server",), ("peer",), ("key",)):
+    for arguments in ((), ("server",), ("peer",), ("firewall",), ("key",)):
         outcome = wgbind(*arguments)
         assert outcome.code == 2
         assert outcome.err.startswith("Usage: wgbind")

@@ -1,61 +1,14 @@
 """What a policy decides: each kind of reference, the order, the presets."""
 
-from dataclasses import dataclass
-from ipaddress import ip_address, ip_interface, ip_network
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from unit.policies import MEMBERS, end, flow, policy
 from wgbind.errors import InputError
-from wgbind.firewall.decide import Decision, End, Flow, decide
-from wgbind.firewall.policy import Policy, meaning
-from wgbind.settings.address import Address, Network
-from wgbind.settings.policy import PolicySettings
-
-
-@dataclass(frozen=True)
-class Peer:
-    name: str
-    groups: frozenset[str]
-    addresses: tuple[Address, ...]
-    routed_networks: tuple[Network, ...] = ()
-
-
-MEMBERS = (
-    Peer("alice", frozenset({"staff"}), (ip_address("10.8.0.2"), ip_address("fd08::2"))),
-    Peer("bob", frozenset({"guests"}), (ip_address("10.8.0.3"),), (ip_network("10.20.0.0/16"),)),
-    Peer("carol", frozenset({"staff", "guests"}), (ip_address("10.8.0.4"),)),
-    Peer("exit", frozenset(), (ip_address("10.8.0.5"),), (ip_network("0.0.0.0/0"),)),
-)
-
-NETWORKS = {
-    "lan": ["192.168.7.0/24", "fd07::/64"],
-    "dc": {"prefixes": ["172.16.0.0/16"], "interface": "eth1"},
-}
-
-
-def policy(*rules: str, egress: tuple[str, ...] | None = ("eth0",), **settings: Any) -> Policy:
-    values = {"preset": [], "groups": ["staff", "guests"], "networks": NETWORKS, **settings}
-    return Policy(
-        "wg0",
-        (ip_interface("10.8.0.1/24"), ip_interface("fd08::1/64")),
-        egress,
-        PolicySettings.model_validate({**values, "rules": rules}),
-        MEMBERS,
-    )
-
-
-def end(text: str) -> End:
-    """Make an end of "host", "ADDRESS" (in the tunnel) or "ADDRESS@INTERFACE" (outside)."""
-    if text == "host":
-        return End("host", ip_address("10.8.0.1"))
-    address, _, interface = text.partition("@")
-    return End("outside" if interface else "tunnel", ip_address(address), interface)
-
-
-def flow(source: str, destination: str, service: str = "tcp/22") -> Flow:
-    protocol, _, port = service.partition("/")
-    return Flow(end(source), end(destination), protocol, int(port or 0))  # type: ignore[arg-type]
+from wgbind.firewall.decide import Decision, decide
+from wgbind.firewall.policy import meaning
 
 
 @pytest.mark.parametrize(
@@ -122,8 +75,7 @@ def test_first_rule_that_matches_decides() -> None:
 
 
 def test_spoofed_sources_are_denied_before_any_rule() -> None:
-    everything = policy("allow any -> any")
-    object.__setattr__(everything, "members", MEMBERS[:3])  # without a peer that has every address
+    everything = replace(policy("allow any -> any"), members=MEMBERS[:3])  # not who has it all
     for source, allowed in (("10.8.0.77", True), ("10.20.1.1", True), ("10.21.0.1", False)):
         assert decide(everything, flow(source, "host")).allowed is allowed
     for own in ("10.8.0.1", "fd08::1"):
@@ -190,9 +142,8 @@ def test_meaning_in_a_line() -> None:
         return meaning(policy(**settings).settings)
 
     assert line(preset="gateway", networks={}) == (
-        "peers reach the internet with this host's address, this host by ping only, "
-        "and not each other"
+        "peers reach the internet with this host's address, this host by ping only; not each other"
     )
     assert line(preset="isolated") == "peers reach nothing"
     assert "lan, dc and back" in line(preset="site")
-    assert meaning(policy("allow staff -> lan").settings).endswith("; 1 rule before that")
+    assert meaning(policy("allow staff -> lan").settings).endswith("; before that 1 rule")

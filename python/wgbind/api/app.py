@@ -5,6 +5,7 @@ from typing import Protocol
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
+from wgbind.api.firewall import FirewallReport
 from wgbind.api.outcome import Converged, Failure
 from wgbind.api.status import ServerStatus
 from wgbind.errors import ConflictError, InputError, NotFoundError, StateError, WgbindError
@@ -17,6 +18,9 @@ class Node(Protocol):
 
     def status(self) -> ServerStatus:
         """Read its state."""
+
+    def firewall(self) -> FirewallReport:
+        """Read the rules in force."""
 
     def converge(self) -> tuple[str, ...]:
         """Bring the host to what the store says; return the problems that are left."""
@@ -32,6 +36,10 @@ def make_app(node: Node) -> FastAPI:
     @app.get("/v1/status")
     def status() -> ServerStatus:
         return node.status()
+
+    @app.get("/v1/firewall")
+    def firewall() -> FirewallReport:
+        return node.firewall()
 
     @app.post("/v1/converge")
     def converge() -> Converged:

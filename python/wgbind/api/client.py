@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from wgbind.api.firewall import FirewallReport
 from wgbind.api.outcome import Converged, Failure
 from wgbind.api.status import ServerStatus
 from wgbind.errors import StateError, revive
@@ -46,6 +47,10 @@ class Client:
     def status(self) -> ServerStatus:
         """Read the server's state."""
         return ServerStatus.model_validate_json(self._call("GET", "/v1/status"))
+
+    def firewall(self) -> FirewallReport:
+        """Read the rules in force."""
+        return FirewallReport.model_validate_json(self._call("GET", "/v1/firewall"))
 
     def converge(self) -> tuple[str, ...]:
         """Let it apply what the store says now; return the problems that are left."""

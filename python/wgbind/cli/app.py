@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from wgbind.cli import key, peer, server
+from wgbind.cli import firewall, key, peer, server
 from wgbind.cli.output import EXIT_CODES, error
 from wgbind.errors import WgbindError
 
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(server.app, name="server")
 app.add_typer(peer.app, name="peer")
+app.add_typer(firewall.app, name="firewall")
 app.add_typer(key.app, name="key")
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EXIT_CODES = "Exit codes: 0 done, 1 refused or failed, 2 wrong input."
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ServerName: TypeAlias = Annotated[str, typer.Option("--server", help="The server's interface.")]
 
 
 def error(message: str) -> None:

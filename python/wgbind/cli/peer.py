@@ -11,6 +11,7 @@ from wgbind.cli.library import open_server
 from wgbind.cli.output import (
     EXIT_CODES,
     Json,
+    ServerName,
     ago,
     print_fields,
     print_json,
@@ -31,7 +32,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-ServerName: TypeAlias = Annotated[str, typer.Option("--server", help="The server's interface.")]
 PeerName: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="Name of the peer.")]
 Which: TypeAlias = Annotated[
     str, typer.Argument(metavar="NAME", help="Name or public key of the peer.")

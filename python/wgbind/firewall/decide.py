@@ -65,13 +65,18 @@ def decide(policy: Policy, flow: Flow) -> Decision:
     if flow.source.zone == "tunnel" and policy.is_spoofed(flow.source.address):
         return Decision(allowed=False)
     for number, rule in enumerate(policy.rules, 1):
-        if (
-            any(_is_service(service, flow) for service in rule.services)
-            and any(is_end(policy, reference, flow.source) for reference in rule.sources)
-            and any(is_end(policy, reference, flow.destination) for reference in rule.destinations)
+        if any(_is_service(service, flow) for service in rule.services) and (
+            ends_match(policy, rule, flow)
         ):
             return Decision(rule.action == "allow", rule, number)
     return Decision(allowed=False)
+
+
+def ends_match(policy: Policy, rule: Rule, flow: Flow) -> bool:
+    """Whether a rule is for the two ends of a connection, whatever its services are."""
+    return any(is_end(policy, reference, flow.source) for reference in rule.sources) and any(
+        is_end(policy, reference, flow.destination) for reference in rule.destinations
+    )
 
 
 def is_end(policy: Policy, reference: Reference, end: End) -> bool:

@@ -74,6 +74,11 @@ class Policy:
         """The operator's rules in order, then the presets', named so; the first match decides."""
         return (*self.settings.rules, *preset_rules(self.settings))
 
+    @cached_property
+    def networks(self) -> tuple[Reference, ...]:
+        """The named networks, as rules call them."""
+        return tuple(Reference("network", name) for name in self.settings.networks)
+
     def nat(self, network: str) -> bool:
         """Whether peers appear in the named network with this host's address."""
         said = self.settings.networks[network].nat
@@ -149,21 +154,18 @@ def _rules_of(preset: Preset, settings: PolicySettings) -> Iterator[Rule]:
 
 
 def meaning(settings: PolicySettings) -> str:
-    """Say in one line what the presets mean, and whether there is more."""
+    """Say in one line what the presets mean, and how much there is beside them."""
     preset = settings.preset
-    networks = ", ".join(settings.networks)
     reached = {
         "the internet with this host's address": "gateway" in preset,
         "each other": "hub" in preset or "site" in preset,
-        f"{networks} and back": "site" in preset and networks != "",
-        "this host by ping only": bool(preset) and preset != ("isolated",),
+        f"{', '.join(settings.networks)} and back": "site" in preset and bool(settings.networks),
+        "this host by ping only": bool({"gateway", "hub", "site"}.intersection(preset)),
     }
-    text = "peers reach " + (", ".join(filter(reached.get, reached)) or "nothing")
-    if "gateway" in preset and len(preset) == 1:
-        text += ", and not each other"
-    count = len(settings.rules)
-    if count:
-        text += f"; {count} rule{'s' if count > 1 else ''} before that"
-    if settings.forwards:
-        text += f"; {len(settings.forwards)} forwarded"
+    text = f"peers reach {', '.join(filter(reached.get, reached)) or 'nothing'}"
+    if preset == ("gateway",):
+        text += "; not each other"
+    for count, noun in ((len(settings.rules), "rule"), (len(settings.forwards), "forward")):
+        if count:
+            text += f"; before that {count} {noun}{'s' if count > 1 else ''}"
     return text

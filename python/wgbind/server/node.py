@@ -14,8 +14,12 @@ from wgbind._native import Device
 from wgbind.api.app import make_app
 from wgbind.api.listener import Listener
 from wgbind.errors import StateError, StoreError, WgbindError
+from wgbind.firewall import apply as firewall
+from wgbind.net.host import host_view
 from wgbind.server.configuration import Configuration
+from wgbind.server.firewall import firewall_report
 from wgbind.server.lock import Lock
+from wgbind.server.policy import resolve
 from wgbind.server.privilege import require_net_admin
 from wgbind.server.reconciler import Desired, Reconciler
 from wgbind.server.report import Running, report
@@ -23,6 +27,7 @@ from wgbind.settings.files import make_folder
 from wgbind.store.store import Store
 
 if TYPE_CHECKING:
+    from wgbind.api.firewall import FirewallReport
     from wgbind.api.status import ServerStatus
     from wgbind.settings.model import ServerSettings
     from wgbind.settings.paths import Paths
@@ -129,6 +134,12 @@ class Node:
                 self._problems,
             ),
         )
+
+    def firewall(self) -> FirewallReport:
+        """Describe the rules in force."""
+        settings = self._configuration.settings
+        policy = resolve(self._paths.name, settings, (), host_view())
+        return firewall_report(policy, firewall.current(self._paths.name) or {})
 
     def converge(self) -> tuple[str, ...]:
         """Bring device and host to what the store says now; return what could not be done.

@@ -16,6 +16,7 @@ from wgbind.net.host import host_view
 from wgbind.server import lock
 from wgbind.server.advertised import advertise
 from wgbind.server.configuration import Configuration
+from wgbind.server.firewall import Firewall
 from wgbind.server.peers import Peers
 from wgbind.server.privilege import require_net_admin
 from wgbind.server.report import report
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from wgbind.api.firewall import FirewallReport
     from wgbind.api.status import PeerReport, ServerStatus
     from wgbind.keys import PublicKey
     from wgbind.server.advertised import Advertised
@@ -44,8 +46,8 @@ class Server:
     """The server on one interface, wherever it runs.
 
     `start` runs it in this process, `spawn` in a process of its own. The other methods work on
-    it in either case; `peers`, `status` and `configuration` also while it is stopped. As a
-    context manager it runs in this process until the end of the block.
+    it in either case; `peers`, `firewall`, `status` and `configuration` also while it is
+    stopped. As a context manager it runs in this process until the end of the block.
 
     Args:
         name: The interface's name, 1 to 15 of the characters a-z A-Z 0-9 _ = + . -; `InputError`.
@@ -56,6 +58,7 @@ class Server:
         self.paths = Paths.of(name) if paths is None else paths
         self.name = self.paths.name
         self.peers = Peers(self)
+        self.firewall = Firewall(self)
         self._node: Node | None = None
 
     def init(self) -> Configuration:
@@ -176,6 +179,12 @@ class Server:
         configuration = self.configuration()
         with Store.open(self.paths, configuration.settings) as store:
             return report(self.name, configuration, store.peers(self.name), None)
+
+    def firewall_in_force(self) -> FirewallReport | None:
+        """Describe the rules that the running server has applied; None if it is stopped."""
+        if self._node is not None:
+            return self._node.firewall()
+        return self._call(Client.firewall)
 
     def peer_report(self, which: str | PublicKey) -> PeerReport:
         """Describe one peer, by name or public key; raise `NotFoundError`."""

@@ -53,7 +53,7 @@ class Rule:
 
     def __post_init__(self) -> None:
         pairs = list(product(self.sources, self.destinations))
-        if not any(_meet(one, other) for one, other in pairs):
+        if not any(may_meet(one, other) for one, other in pairs):
             raise InputError(
                 f"{str(self)!r} can never match: rules are about what comes from the tunnel or "
                 "goes to it; name peers at one end"
@@ -136,7 +136,7 @@ class Rule:
         return f"{self.action} {ends}{services}{' log' if self.log else ''}"
 
 
-def _meet(source: Reference, destination: Reference) -> bool:
+def may_meet(source: Reference, destination: Reference) -> bool:
     """Whether rules decide about anything between these two."""
     zones = product(ZONES[source.kind], ZONES[destination.kind])
     return any(pair in CONCERNED for pair in zones)

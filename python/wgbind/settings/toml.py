@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import textwrap
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -44,34 +45,59 @@ _NOUNS = {
 }
 
 
+@dataclass(frozen=True)
+class Mistake:
+    """What is wrong in a file, and where: "key KEY: what is wrong; remedy"."""
+
+    line: int
+    message: str
+
+
 def load(path: Path) -> ServerSettings:
     """Read the settings of a server.
 
     Raises `SettingsError` ("FILE:LINE: key KEY: what is wrong; remedy") for the first mistake,
     `NotFoundError` if there is no such file, `PrivilegeError` if it may not be read.
     """
-    text = _read(path)
+    found = _parse(_read(path))
+    if isinstance(found, ServerSettings):
+        return found
+    raise SettingsError(f"{path}:{found[0].line}: {found[0].message}")
+
+
+def mistakes(path: Path) -> list[Mistake]:
+    """Return all that `load` would refuse, by line. Raises as `load` does but for mistakes."""
+    found = _parse(_read(path))
+    return [] if isinstance(found, ServerSettings) else found
+
+
+def lines_of(path: Path, *places: tuple[int | str, ...]) -> list[int]:
+    """Return the lines of keys, or of items in lists, of settings that `load` takes."""
+    lines = statement_lines(_read(path))
+    return [line_of(place, lines) for place in places]
+
+
+def _parse(text: str) -> ServerSettings | list[Mistake]:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         # tomllib names keys, never values: no secret can show.
-        reason, _, place = str(error).rpartition(" (at ")
-        line = re.search(r"line (\d+)", place)
-        number = line[1] if line else text.count("\n") + 1
-        raise SettingsError(
-            f"{path}:{number}: it is not TOML: {reason}; correct the line"
-        ) from None
+        reason, _, where = str(error).rpartition(" (at ")
+        line = re.search(r"line (\d+)", where)
+        number = int(line[1]) if line else text.count("\n") + 1
+        return [Mistake(number, f"it is not TOML: {reason}; correct the line")]
     try:
         return ServerSettings.model_validate(data)
     except ValidationError as error:
-        lines = statement_lines(text)
-        mistakes = [(line_of(_place(mistake), lines), mistake) for mistake in error.errors()]
-    number, mistake = min(mistakes, key=lambda found: found[0])
-    parts = [part for part in _place(mistake) if isinstance(part, str) and part != "[key]"]
-    key = ".".join(parts)
-    raise SettingsError(
-        f"{path}:{number}: key {key if key.isprintable() else repr(key)}: {_explain(mistake)}"
-    )
+        errors = error.errors()
+    lines = statement_lines(text)
+    found = []
+    for each in errors:
+        place = _place(each)
+        key = ".".join(part for part in place if isinstance(part, str) and part != "[key]")
+        shown = key if key.isprintable() else repr(key)
+        found.append(Mistake(line_of(place, lines), f"key {shown}: {_explain(each)}"))
+    return sorted(found, key=lambda mistake: mistake.line)
 
 
 def dump(settings: ServerSettings) -> str:

@@ -1,0 +1,135 @@
+"""What in a policy is allowed, and most likely not meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+from wgbind.settings.rule import may_meet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from wgbind.firewall.policy import Policy
+    from wgbind.settings.address import Address
+    from wgbind.settings.reference import Reference
+    from wgbind.settings.rule import Rule
+    from wgbind.settings.service import Service
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to look at; `place` leads from [policy] to it."""
+
+    place: tuple[str | int, ...]
+    message: str
+
+
+def findings(
+    policy: Policy, *, is_own: Callable[[Address], bool], interfaces: Collection[str]
+) -> Iterator[Finding]:
+    """Find what has no effect or another one than it seems to have.
+
+    `is_own` says whether an address is one of this host, whose interfaces are `interfaces`.
+    """
+    yield from _shadowed(policy)
+    members = {member.name for member in policy.members}
+    groups = {group for member in policy.members for group in member.groups}
+    for index, rule in enumerate(policy.settings.rules):
+        place = ("rules", index)
+        for one, other in product(rule.sources, rule.destinations):
+            if not may_meet(one, other):
+                yield Finding(place, f"in {str(rule)!r}, {one} -> {other} can never match")
+        for reference in dict.fromkeys((*rule.sources, *rule.destinations)):
+            if reference.kind == "peer" and reference.name not in members:
+                yield Finding(place, f"there is no peer {reference.name!r}; the rule waits for it")
+            if reference.kind == "group" and reference.name not in groups:
+                yield Finding(place, f"no peer is in the group {reference.name!r}")
+            yield from _about_address(policy, place, reference, is_own)
+    for member in policy.members:
+        for group in sorted(member.groups.difference(policy.settings.groups)):
+            message = f"peer {member.name} is in {group!r}, which is no group; name it here"
+            yield Finding(("groups",), message)
+    for index, forward in enumerate(policy.settings.forwards):
+        to = forward.to
+        if to.kind == "peer" and to.name not in members:
+            yield Finding(("forwards", index), f"there is no peer {to.name!r}; it leads nowhere")
+        elif to.prefix is not None and policy.owner(to.prefix.network_address) is None:
+            yield Finding(("forwards", index), f"{to} is no address of a peer; it leads nowhere")
+    for name, network in policy.settings.networks.items():
+        if network.interface == policy.interface:
+            message = f"{network.interface} is the tunnel itself; name networks outside of it"
+            yield Finding(("networks", name), message)
+        elif network.interface and network.interface not in interfaces:
+            message = f"this host has no interface {network.interface!r} now"
+            yield Finding(("networks", name), message)
+    if "site" in policy.settings.preset and not policy.settings.networks:
+        message = "site opens the ways to named networks, and there are none in [policy.networks]"
+        yield Finding(("preset",), message)
+
+
+def _about_address(
+    policy: Policy,
+    place: tuple[str | int, ...],
+    reference: Reference,
+    is_own: Callable[[Address], bool],
+) -> Iterator[Finding]:
+    prefix = reference.prefix
+    if prefix is None or prefix.prefixlen < prefix.max_prefixlen:
+        return
+    address = prefix.network_address
+    if any(address == own.ip for own in policy.addresses) or is_own(address):
+        message = f"{address} is one address of this host; `host` means all of them"
+        yield Finding(place, message)
+    elif any(address in own.network for own in policy.addresses) and policy.owner(address) is None:
+        yield Finding(place, f"{address} is in the tunnel's network, and no peer has it")
+
+
+def _shadowed(policy: Policy) -> Iterator[Finding]:
+    """Find rules of which earlier ones, together, leave nothing to decide."""
+    rules = policy.settings.rules
+    for index, rule in enumerate(rules):
+        decided_by: dict[int, None] = {}
+        for part in product(rule.sources, rule.destinations, rule.services):
+            if not may_meet(part[0], part[1]):
+                continue
+            earlier = next(
+                (i for i, other in enumerate(rules[:index]) if _covers(policy, other, part)), None
+            )
+            if earlier is None:
+                break
+            decided_by[earlier] = None
+        else:
+            before = ", ".join(f"{i + 1} ({rules[i]})" for i in decided_by)
+            yield Finding(
+                ("rules", index),
+                f"rule {index + 1} ({rule}) never decides, since what it is about is decided by "
+                f"rule {before}; move it up or leave it out",
+            )
+
+
+def _covers(policy: Policy, rule: Rule, part: tuple[Reference, Reference, Service]) -> bool:
+    source, destination, service = part
+    return (
+        any(each.covers(service) for each in rule.services)
+        and any(_is_within(policy, source, each) for each in rule.sources)
+        and any(_is_within(policy, destination, each) for each in rule.destinations)
+    )
+
+
+def _is_within(policy: Policy, part: Reference, whole: Reference) -> bool:
+    """Whether all that the one reference can mean is meant by the other one, too."""
+    if part == whole or whole.kind == "any":
+        return True
+    if part.kind in {"group", "peer"} and whole.kind == "peers":
+        return True
+    if part.kind == "peer" and whole.kind == "group":
+        return any(
+            member.name == part.name and whole.name in member.groups for member in policy.members
+        )
+    if part.prefix is None or whole.prefix is None or part.prefix.version != whole.prefix.version:
+        return False
+    return int(part.prefix.network_address) >= int(whole.prefix.network_address) and int(
+        part.prefix.broadcast_address
+    ) <= int(whole.prefix.broadcast_address)

@@ -1,0 +1,163 @@
+"""The places that policies tell apart: each has an end that stands for all ends there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_network
+from typing import TYPE_CHECKING, TypeAlias
+
+from wgbind.firewall.decide import End
+from wgbind.settings.prefixes import subtract
+from wgbind.settings.reference import Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from wgbind.firewall.policy import Member, Policy
+    from wgbind.net.way import Way
+    from wgbind.settings.address import Address, Network
+    from wgbind.settings.reference import Kind
+
+    WayTo: TypeAlias = Callable[[Address], Way | None]
+
+INTERNET: tuple[Address, ...] = (IPv4Address("1.1.1.1"), IPv6Address("2606:4700:4700::1111"))
+"""What stands for the internet, where no rule says otherwise."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Ends that a policy treats alike; `other` is a second one, for what they do with each other.
+
+    Of peers it is another peer's; None if there is only one. Elsewhere it is None.
+    """
+
+    label: str
+    end: End
+    other: End | None = None
+
+
+def places(way_to: WayTo, policy: Policy, *others: Policy) -> list[Place]:
+    """Return the places that any of these policies tells apart; the peers are the first one's.
+
+    `way_to` says where this host sends what is for an address.
+    """
+    policies = (policy, *others)
+    return [*_peers(policies), *_host(policy), *_named(policies, way_to), *_internet(policies)]
+
+
+def _references(policies: Iterable[Policy], kind: Kind) -> Iterator[Reference]:
+    for policy in policies:
+        for rule in policy.rules:
+            for reference in (*rule.sources, *rule.destinations):
+                if reference.kind == kind:
+                    yield reference
+
+
+def _literals(policies: Iterable[Policy]) -> list[Network]:
+    """Return the prefixes in rules, but for those of every address."""
+    prefixes = (reference.prefix for reference in _references(policies, "prefix"))
+    return list(dict.fromkeys(prefix for prefix in prefixes if prefix and prefix.prefixlen > 0))
+
+
+def _peers(policies: tuple[Policy, ...]) -> Iterator[Place]:
+    groups = {reference.name for reference in _references(policies, "group")}
+    names = {reference.name for reference in _references(policies, "peer")}
+    rest = "other peers" if groups or names else "peers"
+    literals = _literals(policies)
+    found: dict[tuple[str, int], list[tuple[Member, Address]]] = {}
+    for member in policies[0].members:
+        label = "+".join(sorted(groups & member.groups)) or rest
+        if member.name in names:
+            label = f"peer:{member.name}"
+        for address in _addresses(policies[0], member):
+            within = [prefix for prefix in literals if _holds(prefix, address)]
+            inner = max(within, key=lambda prefix: prefix.prefixlen, default=None)
+            place = label if inner is None else f"{label} in {inner}"
+            ends = found.setdefault((place, address.version), [])
+            if len(ends) < 2 and member not in [owner for owner, _ in ends]:
+                ends.append((member, address))
+    for (label, _), ends in found.items():
+        one, *more = (End("tunnel", address) for _, address in ends)
+        yield Place(label, one, more[0] if more else None)
+
+
+def _addresses(policy: Policy, member: Member) -> Iterator[Address]:
+    """Return the peer's addresses, and one of each network behind it that is no other peer's."""
+    yield from member.addresses
+    for network in member.routed_networks:
+        address = _first(network)
+        if policy.owner(address) is member:
+            yield address
+
+
+def _host(policy: Policy) -> Iterator[Place]:
+    for address in {own.version: own.ip for own in policy.addresses}.values():
+        yield Place("host", End("host", address))
+
+
+def _named(policies: tuple[Policy, ...], way_to: WayTo) -> Iterator[Place]:
+    """Return the places outside that have a name or stand in a rule themselves."""
+    named = _prefixes(policies)
+    inside = _inside(policies)
+    for prefix, (label, interface) in named.items():
+        narrower = [each for each in named if each.prefixlen > prefix.prefixlen]
+        ways = {each: way_to(each) for each in _candidates(prefix, [*narrower, *inside])}
+        # A network's first address is often this host's own, which does not stand for the others.
+        elsewhere = (each for each, way in ways.items() if way is None or not way.local)
+        address = next(elsewhere, None)
+        if address is not None:
+            way = ways[address]
+            by = "" if way is None else way.interface
+            yield Place(label, End("outside", address, interface or by))
+        elif ways:
+            yield Place(label, End("host", next(iter(ways))))
+
+
+def _internet(policies: tuple[Policy, ...]) -> Iterator[Place]:
+    interfaces = dict.fromkeys(name for policy in policies for name in policy.egress or ("",))
+    holes = [*_prefixes(policies), *_inside(policies)]
+    for name in interfaces:
+        label = f"internet by {name}" if len(interfaces) > 1 else "internet"
+        for internet in INTERNET:
+            everything = ip_network(f"{internet}/0", strict=False)
+            address: Address | None = internet
+            if any(_holds(network, internet) for network in holes):
+                address = next(_candidates(everything, holes), None)
+            if address is not None:
+                yield Place(label, End("outside", address, name))
+
+
+def _prefixes(policies: tuple[Policy, ...]) -> dict[Network, tuple[str, str | None]]:
+    """Return the named networks' prefixes and those in rules: what each is called, and where."""
+    found: dict[Network, tuple[str, str | None]] = {}
+    for policy in policies:
+        for name, network in policy.settings.networks.items():
+            found |= dict.fromkeys(network.prefixes, (name, network.interface))
+    for prefix in _literals(policies):
+        found.setdefault(prefix, (str(Reference("prefix", prefix=prefix)), None))
+    return found
+
+
+def _inside(policies: tuple[Policy, ...]) -> list[Network]:
+    """Return the networks where peers are, but for a default route by one of them."""
+    tunnel = [own.network for policy in policies for own in policy.addresses]
+    routed = [n for m in policies[0].members for n in m.routed_networks if n.prefixlen > 0]
+    return tunnel + routed
+
+
+def _candidates(prefix: Network, holes: Iterable[Network]) -> Iterator[Address]:
+    """Return some addresses of the prefix that are in none of the holes."""
+    for network in subtract([prefix], holes):
+        first = _first(network)
+        yield first
+        if first + 1 in network:
+            yield first + 1
+
+
+def _first(network: Network) -> Address:
+    """Return the first address that a host may have there."""
+    return network[1] if network.num_addresses > 2 else network[0]
+
+
+def _holds(prefix: Network, address: Address) -> bool:
+    return prefix.version == address.version and address in prefix
