@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.peer import make_peer
 from wgbind.keys import PresharedKey, PrivateKey, PublicKey
 from wgbind.server.peer_edit import PeerEdit, PeerEdits, peer_edits
 from wgbind.store.peer import Peer
@@ -29,18 +29,10 @@ class Found:
 
 
 def peer(number: int = 0, **changes: Any) -> Peer:
-    made = Peer(
-        server="wg0",
-        name=f"peer{number}",
+    made = replace(
+        make_peer(number + 2),
         public_key=KEYS[number],
         preshared_key=PRESHARED[0],
-        addresses=(ip_address(f"10.0.0.{number + 2}"), ip_address(f"fd00::{number + 2}")),
-        routed_networks=(),
-        groups=frozenset(),
-        endpoint=None,
-        persistent_keepalive=0,
-        private_key=None,
-        created_at=datetime(2026, 1, 1, tzinfo=timezone.utc),
     )
     return replace(made, **changes)
 
