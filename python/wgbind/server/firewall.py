@@ -135,7 +135,7 @@ class Firewall:
             reason=found.reason,
             rule=rule,
             nat=found.nat,
-            path="kernel",
+            path="process" if found.straight else "kernel",
             remarks=tuple(remarks),
         )
 

@@ -21,13 +21,16 @@ from wgbind.errors import InputError
 from wgbind.settings.address import Network, parse_network
 from wgbind.settings.forward import Forward
 from wgbind.settings.paths import parse_interface_name
-from wgbind.settings.reference import Vocabulary, parse_name
+from wgbind.settings.reference import NAME_PATTERN, Vocabulary, parse_name
 from wgbind.settings.rule import Rule
 from wgbind.settings.section import MisplacedError, Section, as_value_error, text
 from wgbind.settings.service import PROTOCOLS, Service, parse_services
 
 if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
     from pydantic.config import JsonDict
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
 
 Preset: TypeAlias = Literal["gateway", "hub", "isolated", "site"]
 
@@ -90,7 +93,16 @@ def _one_or_many(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+_NAME_SCHEMA = WithJsonSchema({"type": "string", "pattern": NAME_PATTERN})
+
 _TEXTS: JsonDict = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+
+_PRESET_SCHEMA: JsonDict = {
+    "anyOf": [
+        {"enum": list(PRESETS)},
+        {"type": "array", "items": {"enum": list(PRESETS)}},
+    ]
+}
 
 _RULE_SCHEMA: JsonDict = {
     "anyOf": [
@@ -171,6 +183,13 @@ class NetworkSettings(Section):
         said = {key: value for key, value in self if value is not None}
         return self.prefixes if said.keys() == {"prefixes"} else said
 
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        table = handler.resolve_ref_schema(handler(core_schema))
+        return {"anyOf": [table["properties"]["prefixes"], table]}
+
     @model_validator(mode="before")
     @classmethod
     def _accept_list(cls, value: object) -> object:
@@ -194,24 +213,26 @@ class NetworkSettings(Section):
 class PolicySettings(Section):
     """Who reaches whom through the tunnel. What no rule allows is denied."""
 
-    preset: tuple[Preset, ...] = Field(
+    preset: Annotated[tuple[Preset, ...], WithJsonSchema(_PRESET_SCHEMA)] = Field(
         default=("gateway",),
         description="Rules in a word, after your own. gateway: peers reach the internet with this "
         "host's address (NAT). hub: peers reach each other. site: peers and the networks below "
         "reach each other without NAT. isolated: peers reach nothing. All but isolated let peers "
         "ping this host; this host reaches its peers.",
     )
-    groups: tuple[Annotated[str, AfterValidator(_group_name)], ...] = Field(
+    groups: tuple[Annotated[str, AfterValidator(_group_name), _NAME_SCHEMA], ...] = Field(
         default=(),
         description='Groups that peers may be in, such as ["staff", "guests"].',
     )
-    networks: dict[Annotated[str, AfterValidator(_network_name)], NetworkSettings] = Field(
-        default={},
-        description="Networks outside the tunnel, by the names that rules use.",
-        examples=['lan = ["192.168.7.0/24", "fd07::/64"]'],
+    networks: dict[Annotated[str, AfterValidator(_network_name), _NAME_SCHEMA], NetworkSettings] = (
+        Field(
+            default={},
+            description="Networks outside the tunnel, by the names that rules use.",
+            examples=[{"lan": ["192.168.7.0/24", "fd07::/64"]}],
+        )
     )
     services: dict[
-        Annotated[str, AfterValidator(_service_name)],
+        Annotated[str, AfterValidator(_service_name), _NAME_SCHEMA],
         Annotated[
             tuple[Service, ...],
             PlainValidator(_parse_service_list),
@@ -221,14 +242,15 @@ class PolicySettings(Section):
     ] = Field(
         default={},
         description="Services of your own, beside ssh, dns, https and other well-known ones.",
-        examples=['web = ["tcp/80", "tcp/443", "udp/443"]'],
+        examples=[{"web": ["tcp/80", "tcp/443", "udp/443"]}],
     )
-    rules: tuple[Annotated[Rule, _in_words(Rule), _SETTING, WithJsonSchema(_RULE_SCHEMA)], ...] = (
-        Field(
-            default=(),
-            description='Rules, the first that matches decides: "allow staff -> lan : ssh, ping", '
-            '"deny guests -> internet : smtp log".',
-        )
+    rules: tuple[
+        Annotated[Rule, _in_words(Rule), _SETTING, WithJsonSchema(_RULE_SCHEMA)],
+        ...,
+    ] = Field(
+        default=(),
+        description='Your own rules, such as "allow staff -> lan : ssh, ping" and '
+        '"deny guests -> internet : smtp log"; the first that matches decides.',
     )
     forwards: tuple[
         Annotated[Forward, _in_words(Forward), _SETTING, WithJsonSchema(_FORWARD_SCHEMA)], ...

@@ -35,8 +35,10 @@ ZONES: dict[Kind, frozenset[Zone]] = {
 
 WORDS: tuple[Kind, ...] = ("any", "host", "internet", "peers")
 
+NAME_PATTERN = "^[a-z][a-z0-9_-]{0,30}$"
+"""Names of groups, networks and services, as a regular expression of JSON Schema, too."""
+
 _RESERVED = frozenset({*WORDS, "allow", "deny", "group", "log", "masquerade", "net", "peer"})
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 _PEER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.@+-]{0,62}")
 
 
@@ -45,7 +47,7 @@ def parse_name(text: str, kind: str) -> str:
 
     `kind` says which of them, for the message.
     """
-    if _NAME.fullmatch(text) is None:
+    if re.fullmatch(NAME_PATTERN, text) is None:
         raise InputError(
             f"{kind} {text!r}: use 1 to 31 of the characters a-z 0-9 _ - and begin with a letter"
         )

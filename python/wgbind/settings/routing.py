@@ -94,12 +94,12 @@ class RoutingSettings(Section):
         default={},
         description="Interfaces with an internet access of their own and the gateways there; [] "
         "takes those of the default routes. Answers leave by the uplink that was asked.",
-        examples=['eth1 = ["203.0.113.1", "2001:db8::1"]'],
+        examples=[{"eth1": ["203.0.113.1", "2001:db8::1"]}],
     )
     egress_for: dict[str, str] = Field(
         default={},
         description="The uplink, or exit, by which the peers of a group reach the internet.",
-        examples=['guests = "eth1"'],
+        examples=[{"guests": "eth1"}],
     )
 
     @field_validator("egress", mode="before")

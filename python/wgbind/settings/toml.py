@@ -116,7 +116,11 @@ def _blocks(name: str, section: Section) -> Iterator[str]:
         ]
         if isinstance(value, dict):
             entries = [f"{_key(each)} = {_toml(value[each])}" for each in value]
-            examples = [f"# {example}" for example in field.examples or ()]
+            examples = [
+                f"# {each} = {_toml(example[each])}"
+                for example in field.examples or ()
+                for each in example
+            ]
             tables.append([f"[{name}.{key}]", *comment, *(entries or examples)])
         elif value is None:
             lines += [*comment, *(f"# {key} = {_toml(each)}" for each in field.examples or ())]
