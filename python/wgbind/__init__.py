@@ -19,6 +19,12 @@ if TYPE_CHECKING:
         PublicKey,
         __version__,
     )
+    from wgbind.api.firewall import (
+        ExplanationReport,
+        FindingReport,
+        FirewallReport,
+        PlanReport,
+    )
     from wgbind.api.status import PeerReport, ServerStatus
     from wgbind.errors import (
         ConflictError,
@@ -43,7 +49,10 @@ __all__ = [
     "Device",
     "DeviceError",
     "DeviceStatus",
+    "ExplanationReport",
+    "FindingReport",
     "FirewallError",
+    "FirewallReport",
     "InputError",
     "KeyFormatError",
     "NetworkError",
@@ -53,6 +62,7 @@ __all__ = [
     "PeerError",
     "PeerReport",
     "PeerStatus",
+    "PlanReport",
     "PresharedKey",
     "PrivateKey",
     "PrivilegeError",
@@ -69,10 +79,14 @@ __all__ = [
 _HOMES = {
     "Device": "wgbind._native",
     "DeviceStatus": "wgbind._native",
+    "ExplanationReport": "wgbind.api.firewall",
+    "FindingReport": "wgbind.api.firewall",
+    "FirewallReport": "wgbind.api.firewall",
     "Peer": "wgbind.store.peer",
     "PeerChange": "wgbind._native",
     "PeerReport": "wgbind.api.status",
     "PeerStatus": "wgbind._native",
+    "PlanReport": "wgbind.api.firewall",
     "PresharedKey": "wgbind._native",
     "PrivateKey": "wgbind._native",
     "PublicKey": "wgbind._native",
