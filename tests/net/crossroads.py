@@ -216,8 +216,14 @@ class Crossroads:
 
     def ask(self, probe: Probe) -> Packet:
         """Send the first packet of a new connection."""
+        packet = self.question(probe)
+        self.send(probe.enters, packet.encode())
+        return packet
+
+    def question(self, probe: Probe) -> Packet:
+        """Return the first packet of a new connection, to be sent."""
         self._number += 1
-        packet = Packet(
+        return Packet(
             source=probe.source,
             destination=probe.destination,
             protocol=probe.protocol,
@@ -225,8 +231,6 @@ class Crossroads:
             port=probe.port,
             number=self._number,
         )
-        self.send(probe.enters, packet.encode())
-        return packet
 
     def send(self, enters: str, packet: bytes) -> None:
         """Let a packet come from a link, or from the host itself."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from net.crossroads import ADDRESSES, HOST, TUNNEL, way
 from wgbind.firewall.decide import End, Flow, decide
+from wgbind.firewall.explain import explain
 from wgbind.firewall.policy import Policy
 from wgbind.settings.policy import PolicySettings
 
@@ -41,20 +42,32 @@ def policy_of(written: Written, tunnel: str = TUNNEL) -> Policy:
 
 
 def disagreement(policy: Policy, probe: Probe, fate: Fate) -> str | None:
-    """Compare `decide` with the oracle; return what is different, if anything is."""
-    if fate.reason in ("untouched", "forward"):
-        return None  # it is not asked about those
+    """Compare `decide` and `explain` with the oracle; return what is different, if anything is."""
+    if fate.reason == "untouched":
+        return None  # they are not asked about that
     flow = Flow(
         _end(probe.enters, probe.source),
         _end(way(probe.destination), probe.destination),
         probe.protocol,
         probe.port,
     )
+    explained = explain(policy, flow)
+    there = explained.flow.destination.address, explained.flow.port
+    if fate.arrival is None:
+        explains = not explained.decision.allowed
+    else:
+        hidden = fate.arrival.source != probe.source
+        explains = explained.decision.allowed and explained.nat is hidden
+        explains = explains and there == (fate.arrival.destination, fate.arrival.port)
+    if not explains or (explained.forward is None) is (fate.reason == "forward"):
+        return f"explain says {explained}"
+    if explained.forward is not None:
+        return None  # `decide` knows no forwards
     decision = decide(policy, flow)
     rule = None if decision.number is None else decision.number - 1
     preset = rule is not None and rule >= len(policy.settings.rules)
     same = isinstance(fate.rule, str) if preset else rule == fate.rule
-    if same and decision.allowed == (fate.arrival is not None):
+    if same and decision.allowed == (fate.arrival is not None) and decision == explained.decision:
         return None
     return f"decide says {decision}"
 

@@ -62,11 +62,21 @@ def fate(written: Written, probe: Probe) -> Fate:
         if _matches(written, rule, probe, leaves):
             if rule.action == "deny":
                 return Fate(None, "rule", name)
-            if probe.enters == TUNNEL and leaves != HOST and _translated(written, probe, leaves):
+            if _translated(written, probe, leaves):
                 source = own_address(leaves, probe.destination)
                 return Fate(Arrival(leaves, source, probe.destination, probe.port), "rule", name)
             return Fate(unchanged, "rule", name)
     return Fate(None, "default")
+
+
+def comes_back(written: Written, probe: Probe, arrival: Arrival) -> bool:
+    """Whether an answer to a packet that arrived gets to who sent it.
+
+    It does not to who used another's address, nor from where no peer has the address called.
+    """
+    if way(probe.source) != probe.enters:
+        return False
+    return arrival.at != TUNNEL or not _spoofed(written, arrival.destination)
 
 
 def preset_rules(written: Written) -> list[tuple[str, Rule]]:
@@ -167,7 +177,7 @@ def _serves(written: Written, word: str, probe: Probe) -> bool:
 
 def _translated(written: Written, probe: Probe, leaves: str) -> bool:
     """Whether a packet gets the server's address on the way out of the tunnel."""
-    if probe.source in GLOBAL_UNICAST:
+    if probe.enters != TUNNEL or leaves in (HOST, TUNNEL) or probe.source in GLOBAL_UNICAST:
         return False
     for named in written.networks.values():
         if _within(probe.destination, named) and named.interface in (None, leaves):
@@ -184,8 +194,7 @@ def _forward(written: Written, probe: Probe) -> Forward | None:
         return None
     for forward in written.forwards:
         if (
-            forward.protocol == probe.protocol
-            and forward.first <= probe.port <= forward.last
+            forward.takes(probe.protocol, probe.port)
             and _forwards_to(written, forward, probe.destination.version) is not None
         ):
             return forward
@@ -195,9 +204,10 @@ def _forward(written: Written, probe: Probe) -> Forward | None:
 def _forwards_to(written: Written, forward: Forward, version: int) -> Address | None:
     kind, _, name = forward.to.partition(":")
     if kind == "peer":
-        (peer,) = (peer for peer in written.peers if peer.name == name)
-        addresses = [address for address in peer.addresses if address.version == version]
-        return addresses[0] if addresses else None
+        for peer in written.peers:
+            if peer.name == name:
+                return next(each for each in peer.addresses if each.version == version)
+        return None
     address = ip_address(forward.to)
     return address if address.version == version else None
 

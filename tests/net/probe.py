@@ -16,7 +16,7 @@ Kind: TypeAlias = Literal["question", "answer", "error"]
 """An error is what somebody on a question's way sends back about it."""
 
 MAGIC = b"wgbind probe"
-SYN, ACK = 0x02, 0x10
+FIN, SYN, ACK = 0x01, 0x02, 0x10
 NUMBER_OF_PROTOCOL = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
 # Queries and their answers that conntrack knows: echo and timestamp (RFC 792), echo (RFC 4443)
 # and node information (RFC 4620).
@@ -49,8 +49,11 @@ class Packet:
     number: int
     kind: Kind = "question"
 
-    def encode(self) -> bytes:
-        """Return a question or answer with its IP header (RFC 791, 8200) and all checksums."""
+    def encode(self, flags: int | None = None) -> bytes:
+        """Return a question or answer with its IP header (RFC 791, 8200) and all checksums.
+
+        `flags` are TCP's, if not those of its place in the handshake.
+        """
         version = self.source.version
         answers = self.kind == "answer"
         body = MAGIC + struct.pack("!IB", self.number, answers)
@@ -61,8 +64,9 @@ class Packet:
         pseudo = self.source.packed + self.destination.packed
         ports = struct.pack("!HH", self.source_port, self.port)
         if self.protocol == "tcp":
-            flags, acknowledged = (SYN | ACK, 1 + len(body) + 1) if answers else (SYN, 0)
-            header = ports + struct.pack("!IIBBHHH", 1, acknowledged, 5 << 4, flags, 1024, 0, 0)
+            usual, acknowledged = (SYN | ACK, 1 + len(body) + 1) if answers else (SYN, 0)
+            bits = usual if flags is None else flags
+            header = ports + struct.pack("!IIBBHHH", 1, acknowledged, 5 << 4, bits, 1024, 0, 0)
             at = 16
         elif self.protocol == "udp":
             header, at = ports + struct.pack("!HH", 8 + len(body), 0), 6
@@ -121,10 +125,10 @@ def decode_payload(
     source: Address, destination: Address, protocol: int, payload: bytes
 ) -> Packet | None:
     """Do the same as `decode` where the IP header has been taken off."""
-    at = payload.find(MAGIC)
-    if at < 0:
-        return None
-    number, answers = struct.unpack_from("!IB", payload, at + len(MAGIC))
+    body = payload[payload.find(MAGIC) :]
+    if not body.startswith(MAGIC) or len(body) < len(MAGIC) + 5:
+        return None  # not ours, or an error that quotes a part of ours
+    number, answers = struct.unpack_from("!IB", body, len(MAGIC))
     kind: Kind = "answer" if answers else "question"
     source_port, port = struct.unpack_from("!HH", payload)
     for name, of_protocol in NUMBER_OF_PROTOCOL.items():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, get_args
 
-from net.crossroads import HOST, LAN, TUNNEL, WAN1, WAN2, Probe
+from net.crossroads import HOST, LAN, TUNNEL, WAN1, WAN2, Probe, way
 from net.probe import Protocol
-from net.written import EXIT, PEERS, Forward, Network, Rule, Written
+from net.written import EXIT, PEERS, Forward, Network, Peer, Rule, Written
 
 if TYPE_CHECKING:
     import random
@@ -85,25 +86,38 @@ def random_policy(random: random.Random) -> Written:
         services={"web": ("tcp/80", "tcp/443", "udp/443")},
         forwards=tuple(random.sample(FORWARDS, random.choice((0, 0, 1, 2)))),
         egress=random.choice(((WAN1,), (WAN1,), (WAN2, WAN1), None)),
-        peers=random.choice((PEERS, PEERS, PEERS, EXIT)),
+        peers=_peers(random),
         tables=random.random() < 0.3,
     )
 
 
 def random_probes(random: random.Random, count: int) -> list[Probe]:
-    """Choose packets, each kind of way as often as any other."""
+    """Choose packets; most of them come from the tunnel, go to it, or knock at a forwarded port."""
     probes: list[Probe] = []
     while len(probes) < count:
         enters = random.choice(tuple(SOURCES))
         source = ip_address(random.choice(SOURCES[enters]))
         fitting = [each for each in DESTINATIONS if (":" in each) == (source.version == 6)]
         destination = ip_address(random.choice(fitting))
-        if source == destination:
-            continue
         protocol: Protocol = random.choice(get_args(Protocol))
         port = random.choice(PORTS) if protocol in ("tcp", "udp") else 0
-        probes.append(Probe(enters, source, destination, protocol, port))
+        knocks = any(forward.takes(protocol, port) for forward in FORWARDS)
+        decided = TUNNEL in (enters, way(destination)) or (way(destination) == HOST and knocks)
+        if source != destination and (decided or random.random() < 0.1):
+            probes.append(Probe(enters, source, destination, protocol, port))
     return probes
+
+
+def _peers(random: random.Random) -> tuple[Peer, ...]:
+    """Choose peers of the picture, or such that are in other groups or have other networks."""
+    if random.random() < 0.4:
+        return random.choice((PEERS, EXIT))
+    peers = []
+    for peer in random.sample(PEERS, random.randrange(1, 5)):
+        groups = frozenset(random.sample(("staff", "guests"), random.randrange(3)))
+        networks = peer.routed_networks if random.random() < 0.7 else ()
+        peers.append(replace(peer, groups=groups, routed_networks=networks))
+    return tuple(peers)
 
 
 def _rule(random: random.Random) -> Rule:

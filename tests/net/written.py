@@ -86,6 +86,10 @@ class Forward:
     port: int | None = None
     masquerade: bool = False
 
+    def takes(self, protocol: str, port: int) -> bool:
+        """Whether it is about a port."""
+        return protocol == self.protocol and self.first <= port <= self.last
+
     def __str__(self) -> str:
         ports = f"{self.first}" if self.first == self.last else f"{self.first}-{self.last}"
         port = "" if self.port is None else f" : {self.port}"
