@@ -1,4 +1,4 @@
-"""`decide`, `explain` and the hub against the oracle: many policies and packets, none of them sent."""
+"""`decide`, `explain` and the hub against the oracle: many policies, no packet is sent."""
 
 from collections import Counter
 from itertools import permutations
