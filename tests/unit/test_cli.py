@@ -30,11 +30,13 @@ OPTIONS = {
     "server reload": set(),
     "peer add": {
         *("--server", "--public-key", "--address", "--route", "--group", "--psk", "--no-psk"),
-        *("--qr", "--no-qr", "--json"),
+        *("--allowed-ips", "--exclude", "--dns", "--qr", "--no-qr", "--json"),
     },
     "peer config": {"--server", "--qr", "--no-qr", "--json"},
     "peer list": {"--server", "--group", "--json"},
-    "peer set": {"--server", "--group", "--no-group", "--json"},
+    "peer set": {
+        *("--server", "--group", "--no-group", "--allowed-ips", "--exclude", "--dns", "--json"),
+    },
     "peer show": {"--server", "--json"},
     "peer remove": {"--server", "--json"},
 }
@@ -363,3 +365,19 @@ def test_output_in_words() -> None:
     assert {span: output.duration(timedelta(seconds=span)) for span in spans} == spans
     assert output.ago(None) == "never"
     assert output.ago(datetime.now(timezone.utc)) == "0 s ago"
+
+
+def test_what_one_client_reaches_is_kept_and_changed(wgbind: Wgbind) -> None:
+    wgbind("server", "init")
+    added = wgbind("peer", "add", "phone", "--exclude", "128.0.0.0/1,::/0", "--dns", "9.9.9.9")
+    assert "AllowedIPs = 0.0.0.0/1\n" in added.out
+    assert "DNS = 9.9.9.9\n" in added.out
+    changed = wgbind("peer", "set", "phone", "--allowed-ips", "10.0.0.0/8", "--exclude", "default")
+    assert "wgbind peer config phone" in changed.out
+    assert "AllowedIPs = 10.0.0.0/8\n" in wgbind("peer", "config", "phone").out
+
+    refused = wgbind("peer", "add", "tablet", "--exclude", "0.0.0.0/0", "--exclude", "::/0")
+    assert (refused.code, refused.out) == (2, "")
+    assert "peer tablet: excluded_ips leave nothing of allowed_ips" in refused.err
+    assert wgbind("peer", "set", "phone", "--exclude", "10.0.0.0/8").code == 2
+    assert [peer["name"] for peer in wgbind("peer", "list", "--json").json()] == ["phone"]

@@ -13,7 +13,8 @@ from wgbind.errors import InputError, NotFoundError, SettingsError
 from wgbind.settings import toml
 from wgbind.settings.address import Endpoint, InterfaceAddress, parse_interface_address
 from wgbind.settings.device import DeviceSettings
-from wgbind.settings.model import MTU_MAX, ServerSettings
+from wgbind.settings.model import ServerSettings
+from wgbind.settings.number import MTU_MAX
 
 SMALLEST = '[interface]\naddresses = ["10.8.0.1/24"]\n'
 
@@ -158,7 +159,7 @@ def test_the_smallest_file_and_its_defaults(tmp_path: Path) -> None:
     assert found.policy.rules == ()
     assert found.routing.egress == "auto"
     assert found.client.endpoint is None
-    assert found.client.allowed_ips == (ip_network("0.0.0.0/0"), ip_network("::/0"))
+    assert found.client.allowed_ips == "full"
     assert found.client.persistent_keepalive == 25
     assert not found.client.store_private_keys
     assert found.store.url is None

@@ -44,6 +44,21 @@ Qr: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+AllowedIps: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WORD|NETWORK",
+        help="What it reaches through the tunnel: full, split, or networks; repeatable.",
+    ),
+]
+Exclude: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NETWORK", help="What it does not, though it lies in those; repeatable."),
+]
+Dns: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ADDRESS|DOMAIN", help="Its name servers and domains; repeatable."),
+]
 
 
 @app.command(epilog=EXIT_CODES)
@@ -66,6 +81,9 @@ def add(
         list[str] | None,
         typer.Option(metavar="GROUP", help="Group that it is in; repeatable."),
     ] = None,
+    allowed_ips: AllowedIps = None,
+    exclude: Exclude = None,
+    dns: Dns = None,
     psk: Annotated[bool, typer.Option("--psk/--no-psk", help="Make a preshared key.")] = True,
     qr: Qr = None,
     as_json: Json = False,
@@ -76,7 +94,9 @@ def add(
     """
     from wgbind import PublicKey
     from wgbind.settings.address import parse_address, parse_network
+    from wgbind.settings.client import ClientOverrides
 
+    client = ClientOverrides().changed(allowed_ips=allowed_ips, excluded_ips=exclude, dns=dns)
     opened = open_server(server)
     peer = opened.peers.add(
         name,
@@ -85,6 +105,7 @@ def add(
         addresses=[parse_address(text) for text in address] if address else None,
         routed_networks=[parse_network(text) for text in route or ()],
         groups=group or (),
+        client=client,
     )
     _print_configuration(opened, peer, qr=qr, as_json=as_json)
 
@@ -139,19 +160,35 @@ def set_(
         list[str] | None,
         typer.Option(metavar="GROUP", help="Take it out of this group; repeatable."),
     ] = None,
+    allowed_ips: AllowedIps = None,
+    exclude: Exclude = None,
+    dns: Dns = None,
     as_json: Json = False,
 ) -> None:
-    """Change a peer; its session goes on."""
+    """Change a peer; its session goes on.
+
+    What its own configuration says (--allowed-ips, --exclude, --dns) replaces what was said before;
+    "default" is what the others of its groups get. `wgbind peer config` prints it anew.
+    """
     from wgbind.errors import InputError
     from wgbind.server.report import stored_peer_report
 
-    if not group and not no_group:
-        raise InputError("there is nothing to change; give --group or --no-group")
-    peer = open_server(server).peers.regroup(name, join=group or (), leave=no_group or ())
+    if not (group or no_group or allowed_ips or exclude or dns):
+        raise InputError("there is nothing to change; give --group, --allowed-ips or another")
+    peers = open_server(server).peers
+    peer = peers.get(name)
+    if allowed_ips or exclude or dns:
+        client = peer.client.changed(allowed_ips=allowed_ips, excluded_ips=exclude, dns=dns)
+        peer = peers.update(peer.public_key, client=client)
+    if group or no_group:
+        peer = peers.regroup(peer.public_key, join=group or (), leave=no_group or ())
     if as_json:
         print_json(stored_peer_report(peer).model_dump(mode="json"))
     else:
-        typer.echo(f"{peer.name} is in {', '.join(sorted(peer.groups)) or 'no group'} now.")
+        if allowed_ips or exclude or dns:
+            typer.echo(f"{peer.name} needs its configuration anew: wgbind peer config {peer.name}")
+        if group or no_group:
+            typer.echo(f"{peer.name} is in {', '.join(sorted(peer.groups)) or 'no group'} now.")
 
 
 @app.command(epilog=EXIT_CODES)

@@ -6,10 +6,10 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wgbind.errors import ConflictError, WgbindError
+from wgbind.errors import ConflictError, InputError, WgbindError
 from wgbind.keys import PresharedKey, PrivateKey
+from wgbind.server.client import client_configuration, reached
 from wgbind.settings.reference import Reference
-from wgbind.settings.wg_quick import ClientConfiguration
 from wgbind.store.store import Store
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from wgbind.server.configuration import Configuration
     from wgbind.server.server import Server
     from wgbind.settings.address import Address, Network
+    from wgbind.settings.client import ClientOverrides
     from wgbind.settings.model import ServerSettings
+    from wgbind.settings.wg_quick import ClientConfiguration
     from wgbind.store.peer import Peer, PeerChanges
 
 _log = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ class Peers:
         groups: Iterable[str] = (),
         endpoint: tuple[str, int] | None = None,
         persistent_keepalive: int = 0,
+        client: ClientOverrides | None = None,
     ) -> Peer:
         """Add a peer.
 
@@ -62,6 +65,7 @@ class Peers:
             groups: Groups that it is in; the settings name those there are, in `policy.groups`.
             endpoint: Name or address and UDP port where it listens, if it does.
             persistent_keepalive: Seconds between packets that this server sends it; 0 is off.
+            client: What its own configuration says other than those of the others.
 
         Returns:
             The peer. A private key made for it is in this object, and nowhere else unless the
@@ -97,7 +101,13 @@ class Peers:
                 endpoint=endpoint,
                 persistent_keepalive=persistent_keepalive,
                 private_key=private_key if settings.client.store_private_keys else None,
+                client=client,
             )
+            try:
+                reached(settings, None, peer, ())
+            except InputError:
+                store.remove_peer(self._server.name, peer.public_key)
+                raise
         self._converge()
         return replace(peer, private_key=private_key)
 
@@ -122,6 +132,9 @@ class Peers:
             _refuse_own(changes["public_key"], configuration)
         _require_declared(changes.get("groups", ()), settings)
         with Store.open(self._server.paths, settings) as store:
+            if "client" in changes:
+                old = store.peer(self._server.name, which)
+                reached(settings, None, replace(old, client=changes["client"]), ())
             peer = store.update_peer(
                 self._server.name, which, pools=settings.interface.addresses, **changes
             )
@@ -152,19 +165,17 @@ class Peers:
         return peer
 
     def client_configuration(self, peer: Peer) -> ClientConfiguration:
-        """Write down what the peer's own end has to know; it holds its secrets."""
+        """Write down what the peer's own end has to know; it holds its secrets.
+
+        Raises `InputError` if the settings leave nothing that it reaches through the tunnel.
+        """
         configuration = self._server.configuration()
-        settings = configuration.settings
-        return ClientConfiguration(
-            private_key=peer.private_key,
-            addresses=peer.addresses,
-            dns=settings.client.dns,
-            mtu=settings.client.mtu,
-            public_key=configuration.private_key.public_key(),
-            preshared_key=peer.preshared_key,
-            endpoint=self._server.advertised().endpoint,
-            allowed_ips=settings.client.allowed_ips,
-            persistent_keepalive=settings.client.persistent_keepalive,
+        return client_configuration(
+            configuration.settings,
+            configuration.private_key.public_key(),
+            self._server.advertised().endpoint,
+            peer,
+            self.list(),
         )
 
     def _converge(self) -> None:

@@ -7,7 +7,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_int
 from typing import TYPE_CHECKING
 
 from wgbind.errors import ConflictError
-from wgbind.settings.model import ClientSettings, InterfaceSettings, ServerSettings
+from wgbind.settings.client import ClientSettings
+from wgbind.settings.model import InterfaceSettings, ServerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,37 +12,23 @@ from typing import Annotated, get_args
 
 from pydantic import (
     Field,
-    PlainSerializer,
     SecretStr,
-    StrictBool,
     ValidationInfo,
     field_validator,
 )
 
 from wgbind.errors import InputError
 from wgbind.settings.address import (
-    Address,
-    Endpoint,
     InterfaceAddress,
-    Network,
-    parse_address,
-    parse_domain,
     parse_interface_address,
-    parse_network,
 )
+from wgbind.settings.client import ClientSettings
 from wgbind.settings.device import DeviceSettings
+from wgbind.settings.number import MTU_MAX, MTU_MIN_IPV4, MTU_MIN_IPV6, Integer, Mtu
 from wgbind.settings.policy import PolicySettings
 from wgbind.settings.routing import TUNNEL_MARK, RoutingSettings
 from wgbind.settings.section import MisplacedError, Section, text
 from wgbind.settings.service import Service
-
-MTU_MIN_IPV4 = 576  # what every IPv4 host takes (RFC 791, 3.1)
-MTU_MIN_IPV6 = 1280  # RFC 8200, section 5
-MTU_MAX = 65456  # with a block of padding and WireGuard's 32 bytes it fits UDP's 65507 (IPv4)
-
-
-def _parse_dns(text: str) -> Address | str:
-    return parse_address(text) if re.fullmatch(r"[0-9.]+|.*:.*", text) else parse_domain(text)
 
 
 def _parse_key_file(text: str) -> Path:
@@ -51,11 +37,6 @@ def _parse_key_file(text: str) -> Path:
     if not text or not text.isprintable():
         raise InputError(f"{text!r} is not the path of a file")
     return Path(text)
-
-
-_Integer = Annotated[int, Field(strict=True)]
-_Keepalive = Annotated[_Integer, Field(ge=0, le=65535)]
-_Mtu = Annotated[_Integer, Field(le=MTU_MAX)]
 
 
 class InterfaceSettings(Section):
@@ -67,11 +48,11 @@ class InterfaceSettings(Section):
         min_length=1,
         description="This server's addresses in the tunnel; peers get theirs from the networks.",
     )
-    listen_port: Annotated[_Integer, Field(ge=0, le=65535)] = Field(
+    listen_port: Annotated[Integer, Field(ge=0, le=65535)] = Field(
         default=51820,
         description="UDP port; 0 lets the system choose one at each start.",
     )
-    mtu: _Mtu = Field(
+    mtu: Mtu = Field(
         default=1420,
         description="Largest packet in the tunnel, in bytes.",
     )
@@ -80,7 +61,7 @@ class InterfaceSettings(Section):
         description="File of the private key, if it is not NAME.key beside this file.",
         examples=["wg0.key"],
     )
-    fwmark: Annotated[_Integer, Field(ge=0, le=0xFFFFFFFF)] = Field(
+    fwmark: Annotated[Integer, Field(ge=0, le=0xFFFFFFFF)] = Field(
         default=0,
         description="Firewall mark of the encrypted packets that this host sends; 0 is none.",
     )
@@ -104,42 +85,6 @@ class InterfaceSettings(Section):
                 f"{value} is too small for IPv{6 if ipv6 else 4}; use {minimum} to {MTU_MAX}"
             )
         return value
-
-
-class ClientSettings(Section):
-    """What the configurations say that clients get."""
-
-    endpoint: Annotated[Endpoint, text(Endpoint.parse, Endpoint), PlainSerializer(str)] | None = (
-        Field(
-            default=None,
-            description="Where clients reach this server: host, host:port or [IPv6]:port; "
-            "if not set, it is guessed: the address that this host has on its default route.",
-            examples=["vpn.example.org"],
-        )
-    )
-    allowed_ips: tuple[Annotated[Network, text(parse_network, *get_args(Network))], ...] = Field(
-        default=(parse_network("0.0.0.0/0"), parse_network("::/0")),
-        min_length=1,
-        description="Networks that clients reach through the tunnel.",
-    )
-    dns: tuple[Annotated[Address | str, text(_parse_dns, *get_args(Address))], ...] = Field(
-        default=(),
-        description="Name servers, and domains to search.",
-    )
-    persistent_keepalive: _Keepalive = Field(
-        default=25,
-        description="Seconds between packets that keep a client's NAT open; 0 is off.",
-    )
-    mtu: Annotated[_Mtu, Field(ge=MTU_MIN_IPV6)] | None = Field(
-        default=None,
-        description="Clients' MTU, if they shall not find it out themselves.",
-        examples=[1420],
-    )
-    store_private_keys: StrictBool = Field(
-        default=False,
-        description="Keep the private keys made for clients, to show their configurations again. "
-        "They stand unencrypted in the store, which only its owner can read.",
-    )
 
 
 class StoreSettings(Section):
@@ -203,4 +148,16 @@ class ServerSettings(Section):
         policy: PolicySettings | None = info.data.get("policy")
         if policy is not None:
             value.check(policy.groups, tuple(policy.networks))
+        return value
+
+    @field_validator("client")
+    @classmethod
+    def _refuse_unknown_groups(cls, value: ClientSettings, info: ValidationInfo) -> ClientSettings:
+        policy: PolicySettings | None = info.data.get("policy")
+        for group in value.groups:
+            if policy is not None and group not in policy.groups:
+                raise MisplacedError(
+                    f"there is no group {group!r}; name it in policy.groups first",
+                    *("groups", group),
+                )
         return value

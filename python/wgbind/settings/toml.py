@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import SecretStr, ValidationError
 
 from wgbind.errors import NotFoundError, PrivilegeError, SettingsError
+from wgbind.settings.client import ClientOverrides
 from wgbind.settings.forward import Forward
 from wgbind.settings.model import ServerSettings
 from wgbind.settings.policy import NetworkSettings
@@ -155,6 +156,8 @@ def _toml(value: object) -> str:
             return f"{{ {', '.join(f'{_key(key)} = {_toml(value[key])}' for key in value)} }}"
         case Rule() | Forward() | NetworkSettings():
             return _toml(value.as_setting())
+        case ClientOverrides():
+            return _toml({key: each for key, each in value if each is not None})
         case SecretStr():
             return _toml(value.get_secret_value())
         case _:  # JSON's strings are TOML's basic strings

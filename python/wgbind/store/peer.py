@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from wgbind.errors import InputError, PeerError
 from wgbind.settings.address import Endpoint
+from wgbind.settings.client import ClientOverrides
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,7 +28,8 @@ class Peer:
     The rules of the server's settings speak of its `groups`. `endpoint` is where to send before
     the peer was heard: a host name or address, and a port. `persistent_keepalive` is this server's
     own, in seconds; 0 is off. `private_key` is there only if the settings say that clients' keys
-    are stored. `created_at` is in UTC.
+    are stored. `created_at` is in UTC. `client` is what its own configuration
+    says other than those of the others.
     """
 
     server: str
@@ -41,6 +43,7 @@ class Peer:
     persistent_keepalive: int
     private_key: PrivateKey | None = field(hash=False)
     created_at: datetime
+    client: ClientOverrides = field(default_factory=ClientOverrides)
 
     @property
     def allowed_ips(self) -> tuple[Network, ...]:
@@ -60,6 +63,7 @@ class PeerChanges(TypedDict, total=False):
     endpoint: tuple[str, int] | None
     persistent_keepalive: int
     private_key: PrivateKey | None
+    client: ClientOverrides
 
 
 def require_valid(peer: Peer) -> None:

@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, select, update
 
 from wgbind.keys import PresharedKey, PrivateKey, PublicKey
+from wgbind.settings.client import ClientOverrides
 from wgbind.store.peer import Peer
-from wgbind.store.schema import allowed_ip_table, peer_group_table, peer_table
+from wgbind.store.schema import (
+    allowed_ip_table,
+    client_override_table,
+    peer_group_table,
+    peer_table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sqlalchemy import ColumnElement, Connection, Row
+
+COMMON = ClientOverrides()
 
 
 def load(connection: Connection, where: ColumnElement[bool]) -> list[tuple[int, Peer]]:
@@ -33,8 +41,20 @@ def load(connection: Connection, where: ColumnElement[bool]) -> list[tuple[int, 
         select(peer_group_table).join_from(peer_group_table, peer_table).where(where)
     ):
         groups[row_id].append(group)
+    clients = {
+        row.peer_id: ClientOverrides.model_validate_json(row.settings)
+        for row in connection.execute(
+            select(client_override_table).join_from(client_override_table, peer_table).where(where)
+        )
+    }
     peers = connection.execute(select(peer_table).where(where).order_by(peer_table.c.name))
-    return [(row.id, _peer(row, allowed_ips[row.id], groups.get(row.id, ()))) for row in peers]
+    return [
+        (
+            row.id,
+            _peer(row, allowed_ips[row.id], groups.get(row.id, ()), clients.get(row.id, COMMON)),
+        )
+        for row in peers
+    ]
 
 
 def save(connection: Connection, peer: Peer, row_id: int | None) -> None:
@@ -76,9 +96,17 @@ def save(connection: Connection, peer: Peer, row_id: int | None) -> None:
             insert(peer_group_table),
             [{"peer_id": row_id, "name": group} for group in sorted(peer.groups)],
         )
+    connection.execute(
+        delete(client_override_table).where(client_override_table.c.peer_id == row_id)
+    )
+    settings = peer.client.model_dump_json(exclude_none=True)
+    if settings != "{}":
+        connection.execute(insert(client_override_table).values(peer_id=row_id, settings=settings))
 
 
-def _peer(row: Row[Any], allowed_ips: list[Row[Any]], groups: Iterable[str]) -> Peer:
+def _peer(
+    row: Row[Any], allowed_ips: list[Row[Any]], groups: Iterable[str], client: ClientOverrides
+) -> Peer:
     return Peer(
         server=row.server,
         name=row.name,
@@ -93,4 +121,5 @@ def _peer(row: Row[Any], allowed_ips: list[Row[Any]], groups: Iterable[str]) -> 
         persistent_keepalive=row.persistent_keepalive,
         private_key=None if row.private_key is None else PrivateKey(row.private_key),
         created_at=row.created_at,
+        client=client,
     )

@@ -18,6 +18,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
+    Text,
     TypeDecorator,
     UniqueConstraint,
 )
@@ -27,7 +28,7 @@ from wgbind.settings.address import Address
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
-HEAD = "0002"  # the newest migration
+HEAD = "0003"  # the newest migration
 
 
 class AddressType(TypeDecorator[Address]):
@@ -140,4 +141,13 @@ peer_group_table = Table(
     ForeignKeyConstraint(["peer_id"], ["peer.id"], ondelete="CASCADE"),
     CheckConstraint("length(name) between 1 and 31", name="name"),
     sqlite_with_rowid=False,  # the primary key is all that is searched
+)
+
+# What a peer's own configuration says other than those of the others: `ClientOverrides` as JSON.
+client_override_table = Table(
+    "client_override",
+    metadata,
+    Column("peer_id", Integer, autoincrement=False, primary_key=True),
+    Column("settings", Text, nullable=False),
+    ForeignKeyConstraint(["peer_id"], ["peer.id"], ondelete="CASCADE"),
 )

@@ -10,6 +10,7 @@ from sqlalchemy import URL, and_, delete, or_, select
 
 from wgbind.errors import ConflictError, KeyFormatError, NotFoundError
 from wgbind.keys import PresharedKey, PrivateKey, PublicKey
+from wgbind.settings.client import ClientOverrides
 from wgbind.settings.paths import parse_interface_name
 from wgbind.store import ipam, rows
 from wgbind.store.database import Database
@@ -94,6 +95,7 @@ class Store:
         endpoint: tuple[str, int] | None = None,
         persistent_keepalive: int = 0,
         private_key: PrivateKey | None = None,
+        client: ClientOverrides | None = None,
     ) -> Peer:
         """Add a peer and return it.
 
@@ -118,6 +120,7 @@ class Store:
                 persistent_keepalive=persistent_keepalive,
                 private_key=private_key,
                 created_at=datetime.now(timezone.utc),
+                client=client or ClientOverrides(),
             )
             return _save(connection, peer, pools)
 
