@@ -105,7 +105,8 @@ def _kinds(policy: Policy, rules: Iterable[Rule]) -> dict[_Kind, list[Address]]:
             # Where the settings changed, a peer may still have an address that leads elsewhere.
             own = list(_lookup(pools, address))
             if own and address not in own:
-                kinds[named.union(_lookup(prefixes, address))].append(address)
+                kind = named.union(_lookup(prefixes, address)) if prefixes else named
+                kinds[kind].append(address)
     return kinds
 
 

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from wgbind.keys import PresharedKey, PublicKey
-    from wgbind.settings.address import Network
     from wgbind.store.peer import Peer
 
 
@@ -75,31 +74,34 @@ def peer_edits(
     """
     found = {peer.public_key: peer for peer in present}
     wanted = {peer.public_key: peer for peer in desired}
-    owners = {network: key for key, peer in wanted.items() for network in peer.allowed_ips}
+    # As text: ten thousand peers' networks take a second to parse and to compare.
+    wanted_ips = {key: _allowed_ips(peer) for key, peer in wanted.items()}
+    owners = {text: key for key, texts in wanted_ips.items() for text in texts}
     taken: list[PeerEdit] = []
-    kept: dict[PublicKey, list[Network]] = {}
+    kept: dict[PublicKey, list[str]] = {}
     for key, peer in found.items():
         if key in applied and key not in wanted:
             taken.append(PeerEdit(public_key=key, remove=True))
             continue
-        networks = [ip_network(text) for text in peer.allowed_ips]
+        # The device may write a prefix in another way.
+        texts = [text if text in owners else str(ip_network(text)) for text in peer.allowed_ips]
         # Who was added with `wg set` has what the store gives to nobody.
         default = None if key in wanted else key
-        kept[key] = [network for network in networks if owners.get(network, default) == key]
-        if kept[key] != networks:
-            taken.append(_allowed_ips(key, kept[key]))
-    given = [
-        edit
-        for key, peer in wanted.items()
-        if len(edit := _edit(peer, applied.get(key), found.get(key), kept.get(key, ()))) > 1
-    ]
+        kept[key] = [text for text in texts if owners.get(text, default) == key]
+        if len(kept[key]) < len(texts):
+            taken.append(_replacement(key, kept[key]))
+    given = []
+    for key, allowed_ips in wanted_ips.items():
+        edit = _edit(wanted[key], applied.get(key), found.get(key))
+        if set(allowed_ips) != set(kept.get(key, ())):
+            edit |= _replacement(key, allowed_ips)
+        if len(edit) > 1:
+            given.append(edit)
     return PeerEdits(taken, given)
 
 
-def _edit(
-    wanted: Peer, applied: Peer | None, found: DevicePeer | None, kept: Iterable[Network]
-) -> PeerEdit:
-    """Compare one peer, which has the networks `kept`; what differs stands beside the key."""
+def _edit(wanted: Peer, applied: Peer | None, found: DevicePeer | None) -> PeerEdit:
+    """Compare all of one peer but its allowed IPs; what differs stands beside the key."""
     edit = PeerEdit(public_key=wanted.public_key)
     if wanted.preshared_key is None:
         if found is not None and found.has_preshared_key:
@@ -118,15 +120,14 @@ def _edit(
 
     if wanted.persistent_keepalive != (0 if found is None else found.persistent_keepalive):
         edit["persistent_keepalive"] = wanted.persistent_keepalive
-
-    if set(wanted.allowed_ips) != set(kept):
-        edit |= _allowed_ips(wanted.public_key, wanted.allowed_ips)
     return edit
 
 
-def _allowed_ips(key: PublicKey, networks: Iterable[Network]) -> PeerEdit:
-    return PeerEdit(
-        public_key=key,
-        replace_allowed_ips=True,
-        allowed_ips=[str(network) for network in networks],
-    )
+def _allowed_ips(peer: Peer) -> list[str]:
+    """Write down `Peer.allowed_ips`, without making networks of the addresses."""
+    addresses = [f"{address}/{address.max_prefixlen}" for address in peer.addresses]
+    return addresses + [str(network) for network in peer.routed_networks]
+
+
+def _replacement(key: PublicKey, allowed_ips: list[str]) -> PeerEdit:
+    return PeerEdit(public_key=key, replace_allowed_ips=True, allowed_ips=allowed_ips)
