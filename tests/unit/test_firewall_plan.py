@@ -104,8 +104,9 @@ def test_plan_is_the_difference_between_decisions(old: Policy, new: Policy) -> N
     for change in plan(old, new, way_to).reach:
         label = change.destination.partition(" (IPv")[0]
         found.setdefault((change.source, label), []).append((change.gained, change.lost))
-    for source in places(way_to, new, old):
-        for destination in places(way_to, new, old):
+    ends = places(way_to, (new, old), (*new.rules, *old.rules))
+    for source in ends:
+        for destination in ends:
             there = destination.end if destination != source else destination.other
             versions = {source.end.address.version, destination.end.address.version}
             zones = (source.end.zone, destination.end.zone)
@@ -199,3 +200,16 @@ def test_one_peer_alone_does_not_meet_itself() -> None:
     }
     assert ("peers", "peers") not in labels
     assert ("peers", "host") in labels
+
+
+def test_too_many_kinds_of_peers_are_compared_by_what_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rules = ["allow staff -> lan", "allow guests -> host", "allow peer:alice -> dc"]
+    old, new = policy(*rules), policy("deny guests -> lan", *rules)
+    exact = {(each.source, each.destination) for each in plan(old, new, way_to).reach}
+    assert exact == {("guests+staff", "lan")}
+    monkeypatch.setattr("wgbind.firewall.plan.MAX_PLACES", 9)
+    coarse = plan(old, new, way_to)
+    assert "too many combinations" in coarse.other[-1]
+    assert {each.source for each in coarse.reach} <= {"guests"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_network
+from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 from wgbind.firewall.decide import End
@@ -11,12 +12,12 @@ from wgbind.settings.prefixes import subtract
 from wgbind.settings.reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from wgbind.firewall.policy import Member, Policy
     from wgbind.net.way import Way
     from wgbind.settings.address import Address, Network
-    from wgbind.settings.reference import Kind
+    from wgbind.settings.rule import Rule
 
     WayTo: TypeAlias = Callable[[Address], Way | None]
 
@@ -36,48 +37,42 @@ class Place:
     other: End | None = None
 
 
-def places(way_to: WayTo, policy: Policy, *others: Policy) -> list[Place]:
-    """Return the places that any of these policies tells apart; the peers are the first one's.
+def places(way_to: WayTo, policies: Sequence[Policy], rules: Iterable[Rule]) -> list[Place]:
+    """Return the places that the rules tell apart: elsewhere first, then peers, most first.
 
-    `way_to` says where this host sends what is for an address.
+    `way_to` says where this host sends what is for an address. The peers are those of the first
+    policy, the named networks those of all.
     """
-    policies = (policy, *others)
-    return [*_peers(policies), *_host(policy), *_named(policies, way_to), *_internet(policies)]
+    ends = {each for rule in rules for each in (*rule.sources, *rule.destinations)}
+    literals = [each.prefix for each in ends if each.prefix and each.prefix.prefixlen > 0]
+    names = _names(policies, sorted(literals, key=lambda prefix: (prefix.version, prefix)))
+    inside = _inside(policies)
+    return [
+        *_host(policies[0]),
+        *_named(names, inside, way_to),
+        *_internet(policies, [*names, *inside]),
+        *_peers(policies[0], ends, literals),
+    ]
 
 
-def _references(policies: Iterable[Policy], kind: Kind) -> Iterator[Reference]:
-    for policy in policies:
-        for rule in policy.rules:
-            for reference in (*rule.sources, *rule.destinations):
-                if reference.kind == kind:
-                    yield reference
-
-
-def _literals(policies: Iterable[Policy]) -> list[Network]:
-    """Return the prefixes in rules, but for those of every address."""
-    prefixes = (reference.prefix for reference in _references(policies, "prefix"))
-    return list(dict.fromkeys(prefix for prefix in prefixes if prefix and prefix.prefixlen > 0))
-
-
-def _peers(policies: tuple[Policy, ...]) -> Iterator[Place]:
-    groups = {reference.name for reference in _references(policies, "group")}
-    names = {reference.name for reference in _references(policies, "peer")}
+def _peers(
+    policy: Policy, told: Collection[Reference], literals: Iterable[Network]
+) -> Iterator[Place]:
+    groups = {each.name for each in told if each.kind == "group"}
+    names = {each.name for each in told if each.kind == "peer"}
     rest = "other peers" if groups or names else "peers"
-    literals = _literals(policies)
-    found: dict[tuple[str, int], list[tuple[Member, Address]]] = {}
-    for member in policies[0].members:
+    found: dict[tuple[str, int], dict[str, Address]] = {}
+    for member in policy.members:
         label = "+".join(sorted(groups & member.groups)) or rest
         if member.name in names:
             label = f"peer:{member.name}"
-        for address in _addresses(policies[0], member):
+        for address in _addresses(policy, member):
             within = [prefix for prefix in literals if _holds(prefix, address)]
             inner = max(within, key=lambda prefix: prefix.prefixlen, default=None)
             place = label if inner is None else f"{label} in {inner}"
-            ends = found.setdefault((place, address.version), [])
-            if len(ends) < 2 and member not in [owner for owner, _ in ends]:
-                ends.append((member, address))
-    for (label, _), ends in found.items():
-        one, *more = (End("tunnel", address) for _, address in ends)
+            found.setdefault((place, address.version), {}).setdefault(member.name, address)
+    for (label, _), addresses in sorted(found.items(), key=lambda each: -len(each[1])):
+        one, *more = (End("tunnel", address) for address in islice(addresses.values(), 2))
         yield Place(label, one, more[0] if more else None)
 
 
@@ -95,12 +90,12 @@ def _host(policy: Policy) -> Iterator[Place]:
         yield Place("host", End("host", address))
 
 
-def _named(policies: tuple[Policy, ...], way_to: WayTo) -> Iterator[Place]:
+def _named(
+    names: Mapping[Network, tuple[str, str | None]], inside: Sequence[Network], way_to: WayTo
+) -> Iterator[Place]:
     """Return the places outside that have a name or stand in a rule themselves."""
-    named = _prefixes(policies)
-    inside = _inside(policies)
-    for prefix, (label, interface) in named.items():
-        narrower = [each for each in named if each.prefixlen > prefix.prefixlen]
+    for prefix, (label, interface) in names.items():
+        narrower = [each for each in names if each.prefixlen > prefix.prefixlen]
         ways = {each: way_to(each) for each in _candidates(prefix, [*narrower, *inside])}
         # A network's first address is often this host's own, which does not stand for the others.
         elsewhere = (each for each, way in ways.items() if way is None or not way.local)
@@ -113,9 +108,8 @@ def _named(policies: tuple[Policy, ...], way_to: WayTo) -> Iterator[Place]:
             yield Place(label, End("host", next(iter(ways))))
 
 
-def _internet(policies: tuple[Policy, ...]) -> Iterator[Place]:
+def _internet(policies: Iterable[Policy], holes: Sequence[Network]) -> Iterator[Place]:
     interfaces = dict.fromkeys(name for policy in policies for name in policy.egress or ("",))
-    holes = [*_prefixes(policies), *_inside(policies)]
     for name in interfaces:
         label = f"internet by {name}" if len(interfaces) > 1 else "internet"
         for internet in INTERNET:
@@ -127,18 +121,20 @@ def _internet(policies: tuple[Policy, ...]) -> Iterator[Place]:
                 yield Place(label, End("outside", address, name))
 
 
-def _prefixes(policies: tuple[Policy, ...]) -> dict[Network, tuple[str, str | None]]:
+def _names(
+    policies: Iterable[Policy], literals: Iterable[Network]
+) -> dict[Network, tuple[str, str | None]]:
     """Return the named networks' prefixes and those in rules: what each is called, and where."""
     found: dict[Network, tuple[str, str | None]] = {}
     for policy in policies:
         for name, network in policy.settings.networks.items():
             found |= dict.fromkeys(network.prefixes, (name, network.interface))
-    for prefix in _literals(policies):
+    for prefix in literals:
         found.setdefault(prefix, (str(Reference("prefix", prefix=prefix)), None))
     return found
 
 
-def _inside(policies: tuple[Policy, ...]) -> list[Network]:
+def _inside(policies: Sequence[Policy]) -> list[Network]:
     """Return the networks where peers are, but for a default route by one of them."""
     tunnel = [own.network for policy in policies for own in policy.addresses]
     routed = [n for m in policies[0].members for n in m.routed_networks if n.prefixlen > 0]

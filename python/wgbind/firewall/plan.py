@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from wgbind.settings.reference import Reference
     from wgbind.settings.rule import Rule
 
+MAX_PLACES = 256
+"""So that all are compared with all in seconds; IPv4 and IPv6 count apart."""
+
 
 @dataclass(frozen=True)
 class RuleChange:
@@ -62,11 +65,16 @@ def plan(old: Policy, new: Policy, way_to: WayTo) -> Plan:
 
     `way_to` says where this host sends what is for an address.
     """
-    return Plan(
-        tuple(_rule_changes(old.rules, new.rules)),
-        tuple(_other_changes(old, new)),
-        tuple(_reach_changes(old, new, places(way_to, new, old))),
-    )
+    changes = tuple(_rule_changes(old.rules, new.rules))
+    other = list(_other_changes(old, new))
+    found = places(way_to, (new, old), (*new.rules, *old.rules))
+    if len(found) > MAX_PLACES:
+        found = places(way_to, (new, old), [change.rule for change in changes])[:MAX_PLACES]
+        other.append(
+            "peers are in too many combinations of groups to compare them all: below, one peer "
+            "stands for all that the changed rules do not tell apart"
+        )
+    return Plan(changes, tuple(other), tuple(_reach_changes(old, new, found)))
 
 
 def _rule_changes(old: tuple[Rule, ...], new: tuple[Rule, ...]) -> Iterator[RuleChange]:
