@@ -28,12 +28,6 @@ def policy(members: Iterable[Peer], **settings: Any) -> Policy:
     return Policy("wg0", ADDRESSES, None, section, tuple(members))
 
 
-def joins(hub: Hub, one: Address, other: Address) -> bool:
-    """Look it up, slowly."""
-    pair = {hub.classes.get(one), hub.classes.get(other)}
-    return None not in pair and any(pair == set(link) for link in hub.links)
-
-
 def pairs(members: Iterable[Peer]) -> list[tuple[Address, Address]]:
     """Return all pairs of addresses between which packets can go."""
     addresses = [address for each in members for address in each.addresses]
@@ -49,7 +43,7 @@ def straight(*members: Peer, **settings: Any) -> set[tuple[str, str]]:
     return {
         (owners[one], owners[other])
         for one, other in pairs(members)
-        if joins(hub, one, other) and owners[one] <= owners[other]
+        if hub.joins(one, other) and owners[one] <= owners[other]
     }
 
 
@@ -89,8 +83,8 @@ def test_who_goes_straight(settings: dict[str, Any], expected: set[tuple[str, st
 
 def test_a_rule_about_one_family_closes_that_one() -> None:
     hub = hub_classes(policy([A, B], preset="hub", rules=["deny 10.0.0.2 -> peers"]))
-    assert not joins(hub, A.addresses[0], B.addresses[0])
-    assert joins(hub, A.addresses[1], B.addresses[1])
+    assert not hub.joins(A.addresses[0], B.addresses[0])
+    assert hub.joins(A.addresses[1], B.addresses[1])
 
 
 def test_only_addresses_of_the_tunnel_go_straight() -> None:
@@ -113,8 +107,8 @@ def test_more_classes_than_there_may_be_leave_the_rarest_to_the_kernel() -> None
     rules = [f"allow {group} -> {group}" for group in groups]
     hub = hub_classes(policy([*many, *crowd], groups=groups, rules=rules))
     assert len(set(hub.classes.values())) == MAX_CLASSES
-    assert joins(hub, crowd[0].addresses[0], crowd[9].addresses[0])
-    assert not joins(hub, many[0].addresses[0], many[1].addresses[0])
+    assert hub.joins(crowd[0].addresses[0], crowd[9].addresses[0])
+    assert not hub.joins(many[0].addresses[0], many[1].addresses[0])
 
 
 members = st.lists(st.frozensets(st.sampled_from(GROUPS)).map(sorted), min_size=2, max_size=5).map(
@@ -169,7 +163,7 @@ def test_the_hub_is_what_the_policy_allows(members: list[Peer], settings: dict[s
     hub = hub_classes(given)
     for one, other in pairs(members):
         expected = passes_plainly(given, one, other) and passes_plainly(given, other, one)
-        assert joins(hub, one, other) == expected
+        assert hub.joins(one, other) == expected
         if expected:
             for probe in PROBES:
                 decision = decide(given, Flow(End("tunnel", one), End("tunnel", other), **probe))
@@ -187,8 +181,8 @@ def test_what_is_narrowed_goes_straight_by_both(
     new = hub_classes(policy(left, **after))
     both = narrow(old, new)
     for one, other in pairs(members):
-        expected = joins(old, one, other) and joins(new, one, other)
-        assert joins(both, one, other) == expected
+        expected = old.joins(one, other) and new.joins(one, other)
+        assert both.joins(one, other) == expected
     # So nothing is sent to the device if nothing is closed.
     assert narrow(old, old) == old
     assert narrow(both, new) == both
@@ -210,4 +204,4 @@ def test_a_narrowed_hub_keeps_to_the_limit() -> None:
     both = narrow(old, new)
     assert len(set(both.classes.values())) == MAX_CLASSES
     for one, other in product(addresses[::7], repeat=2):
-        assert not joins(both, one, other) or (joins(old, one, other) and joins(new, one, other))
+        assert not both.joins(one, other) or (old.joins(one, other) and new.joins(one, other))

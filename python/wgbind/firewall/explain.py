@@ -118,11 +118,7 @@ def _is_translated(policy: Policy, flow: Flow) -> bool:
 def _goes_straight(policy: Policy, flow: Flow) -> bool:
     if (flow.source.zone, flow.destination.zone) != ("tunnel", "tunnel"):
         return False
-    hub = hub_classes(policy)
-    one, other = (hub.classes.get(end.address) for end in (flow.source, flow.destination))
-    if one is None or other is None:
-        return False
-    return (min(one, other), max(one, other)) in hub.links
+    return hub_classes(policy).joins(flow.source.address, flow.destination.address)
 
 
 def _reason(policy: Policy, flow: Flow, decision: Decision) -> str:

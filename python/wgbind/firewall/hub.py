@@ -43,6 +43,12 @@ class Hub:
     classes: Mapping[Address, int] = field(default_factory=dict)
     links: frozenset[tuple[int, int]] = frozenset()
 
+    def joins(self, one: Address, other: Address) -> bool:
+        """Whether packets between the two go straight."""
+        if one not in self.classes or other not in self.classes:
+            return False
+        return _link(self.classes[one], self.classes[other]) in self.links
+
 
 def hub_classes(policy: Policy) -> Hub:
     """Return who may go straight: the largest hub that the policy allows.
