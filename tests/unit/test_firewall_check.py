@@ -101,6 +101,12 @@ def test_rule_that_still_decides(rules: list[str]) -> None:
             ("networks", "x"),
             "wg0 is the tunnel itself",
         ),
+        (
+            "",
+            {"networks": {"x": ["10.20.7.0/24"]}},
+            ("networks", "x"),
+            "10.20.7.0/24 overlaps 10.20.0.0/16 behind peer bob",
+        ),
     ],
 )
 def test_what_is_warned_of(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from wgbind.firewall.policy import Policy
     from wgbind.settings.address import Address
+    from wgbind.settings.policy import NetworkSettings
     from wgbind.settings.reference import Reference
     from wgbind.settings.rule import Rule
     from wgbind.settings.service import Service
@@ -58,15 +59,28 @@ def findings(
         elif to.prefix is not None and policy.owner(to.prefix.network_address) is None:
             yield Finding(("forwards", index), f"{to} is no address of a peer; it leads nowhere")
     for name, network in policy.settings.networks.items():
-        if network.interface == policy.interface:
-            message = f"{network.interface} is the tunnel itself; name networks outside of it"
-            yield Finding(("networks", name), message)
-        elif network.interface and network.interface not in interfaces:
-            message = f"this host has no interface {network.interface!r} now"
+        for message in _about_network(policy, network, interfaces):
             yield Finding(("networks", name), message)
     if "site" in policy.settings.preset and not policy.settings.networks:
         message = "site opens the ways to named networks, and there are none in [policy.networks]"
         yield Finding(("preset",), message)
+
+
+def _about_network(
+    policy: Policy, network: NetworkSettings, interfaces: Collection[str]
+) -> Iterator[str]:
+    if network.interface == policy.interface:
+        yield f"{network.interface} is the tunnel itself; name networks outside of it"
+    elif network.interface and network.interface not in interfaces:
+        yield f"this host has no interface {network.interface!r} now"
+    for member in policy.members:
+        for routed in member.routed_networks:
+            for prefix in network.prefixes:
+                if routed.prefixlen > 0 and prefix.overlaps(routed):
+                    yield (
+                        f"{prefix} overlaps {routed} behind peer {member.name}; what is there is "
+                        "that peer's, not of the named network"
+                    )
 
 
 def _about_address(
