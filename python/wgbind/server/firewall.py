@@ -159,7 +159,7 @@ class Firewall:
                     verb = "send to" if end is flow.source else "take from"
                     yield (
                         f"{owner.name} itself does not {verb} {other.address}: its AllowedIPs are "
-                        f"{', '.join(map(str, allowed))} (client.allowed_ips)"
+                        f"{', '.join(map(str, allowed))}"
                     )
 
 
