@@ -13,7 +13,7 @@ from harness.peer import make_peer
 from net.host import Host
 from wgbind import _native
 from wgbind.errors import FirewallError
-from wgbind.firewall import apply as firewall
+from wgbind.firewall.apply import Firewall
 from wgbind.keys import PrivateKey
 from wgbind.server.reconciler import Desired, Reconciler
 from wgbind.settings.model import ServerSettings
@@ -52,7 +52,7 @@ class Server:
         name = self.device.name
         paths = Paths(name, config_dir=folder, state_dir=folder, run_dir=folder)
         recording: Any = RecordingDevice(self.device, self.told)
-        self.reconciler = Reconciler(recording, paths)
+        self.reconciler = host.call(Reconciler, recording, paths)
 
     def apply(self, policy: dict[str, Any], *peers: Peer) -> list[str]:
         """Apply settings and peers; return what device and firewall were told."""
@@ -70,13 +70,13 @@ class Server:
 @pytest.fixture
 def server(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     made = Server(host, tmp_path)
-    apply: Callable[..., bool] = firewall.apply
+    apply: Callable[..., bool] = Firewall.apply
 
     def note(*arguments: Any) -> bool:
         made.told.append("firewall")
         return apply(*arguments)
 
-    monkeypatch.setattr(firewall, "apply", note)
+    monkeypatch.setattr(Firewall, "apply", note)
     with ExitStack() as stack:
         stack.callback(host.call, made.reconciler.release)
         stack.callback(made.device.close)
@@ -123,10 +123,10 @@ def test_a_firewall_that_fails_leaves_less_open(
     server.apply(STAFF, a, b)
 
     def fail(*_arguments: Any) -> bool:
-        raise FirewallError("nft: no such program")
+        raise FirewallError("nftables: the kernel refuses it")
 
     with monkeypatch.context() as context:
-        context.setattr(firewall, "apply", fail)
+        context.setattr(Firewall, "apply", fail)
         with pytest.raises(FirewallError):
             server.apply(STAFF, b, c)
     assert server.told == ["hub", "peers"]

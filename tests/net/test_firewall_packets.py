@@ -3,13 +3,14 @@
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import replace
 from ipaddress import ip_interface, ip_network
+from typing import Any
 
 import pytest
 
 from harness import ping
 from net.host import Host
+from net.policies import PEERS, Peer, policy
 from net.tunnel import (
     ADDRESSES,
     LAN,
@@ -30,8 +31,8 @@ from net.tunnel import (
     payload,
     segment_size,
 )
-from wgbind.firewall.apply import apply, current, remove
-from wgbind.firewall.ruleset import Ruleset
+from wgbind.firewall.apply import Firewall, current, remove
+from wgbind.firewall.policy import Policy
 
 
 @pytest.fixture(scope="module")
@@ -46,21 +47,26 @@ def tunnel(hosts: Tunnel) -> Iterator[Tunnel]:
     hosts.server.call(remove, hosts.name)
 
 
-def rules(tunnel: Tunnel, **changes: object) -> None:
-    ruleset = Ruleset(tunnel.name, ADDRESSES, egress=("lan",))
-    tunnel.server.call(apply, replace(ruleset, **changes))  # type: ignore[arg-type]
+def rules(tunnel: Tunnel, **changes: Any) -> None:
+    """Apply a policy as a server does that has just started."""
+    enforce(tunnel.server, policy(tunnel.name, **changes))
+
+
+def enforce(host: Host, wanted: Policy) -> None:
+    with host.call(Firewall, wanted.interface) as firewall:
+        firewall.apply(wanted)
 
 
 def dropped(tunnel: Tunnel) -> dict[str, int]:
     counters = tunnel.server.call(current, tunnel.name)
     assert counters is not None
-    return {name: counter.packets for name, counter in counters.items() if counter.packets}
+    return {name: packets for name, packets in counters.refused.items() if packets}
 
 
 @pytest.mark.parametrize("version", [0, 1], ids=["ipv4", "ipv6"])
 class TestBothVersions:
     def test_peers_reach_each_other(self, tunnel: Tunnel, version: int) -> None:
-        rules(tunnel, gateway=False)
+        rules(tunnel, preset="hub")
         assert connect(tunnel.a, tunnel.b, B[version]) == A[version]
         assert connect(tunnel.b, tunnel.a, A[version]) == B[version]
         assert ping(tunnel.a, B[version]).lost == 0
@@ -68,7 +74,7 @@ class TestBothVersions:
 
     def test_peers_do_not_reach_each_other(self, tunnel: Tunnel, version: int) -> None:
         for egress in (None, ("lan",), ("lan", tunnel.name)):
-            rules(tunnel, peer_to_peer=False, egress=egress)
+            rules(tunnel, egress=egress)
             assert blocked(tunnel.a, tunnel.b, B[version])
             assert blocked(tunnel.b, tunnel.a, A[version])
             assert dropped(tunnel).keys() == {"to_peers"}
@@ -82,7 +88,7 @@ class TestBothVersions:
         assert dropped(tunnel) == {}
 
     def test_peers_do_not_reach_other_networks(self, tunnel: Tunnel, version: int) -> None:
-        rules(tunnel, gateway=False)
+        rules(tunnel, preset="hub")
         assert blocked(tunnel.a, tunnel.lan, LAN[version])
         assert dropped(tunnel).keys() == {"to_networks"}
 
@@ -99,9 +105,9 @@ class TestBothVersions:
         assert blocked(tunnel.a, tunnel.lan, LAN[version])
 
     def test_services_of_the_host(self, tunnel: Tunnel, version: int) -> None:
-        rules(tunnel, host=True)
+        rules(tunnel, rules=["allow peers -> host"])
         assert connect(tunnel.a, tunnel.server, SERVER[version]) == A[version]
-        rules(tunnel, host=False)
+        rules(tunnel)
         for address in (SERVER[version], LAN_SERVER[version]):
             assert blocked(tunnel.a, tunnel.server, address)
             assert ping(tunnel.a, address).lost == 0
@@ -127,14 +133,15 @@ class TestBothVersions:
 
     def test_networks_behind_a_peer(self, tunnel: Tunnel, version: int) -> None:
         behind = ("10.90.0.1", "fd90::1")[version]
-        network = ip_network((behind, (24, 64)[version]), strict=False)
-        tunnel.server.ip("route", "add", str(network), "via", A[version], "dev", tunnel.name)
+        network = str(ip_network((behind, (24, 64)[version]), strict=False))
+        tunnel.server.ip("route", "add", network, "via", A[version], "dev", tunnel.name)
         with extra_address(tunnel.a, behind):
-            rules(tunnel)
-            assert blocked(tunnel.b, tunnel.a, behind)
-            rules(tunnel, routed_networks=(network,))
+            rules(tunnel, preset="hub")
+            assert blocked(tunnel.b, tunnel.a, behind)  # the answer comes from nobody's address
+            router = Peer.of("a", "staff", *A, network)
+            rules(tunnel, preset="hub", members=(router, PEERS[1]))
             assert connect(tunnel.b, tunnel.a, behind) == B[version]
-        tunnel.server.ip("route", "delete", str(network))
+        tunnel.server.ip("route", "delete", network)
 
     def test_segments_fit_the_tunnel(self, tunnel: Tunnel, version: int) -> None:
         size = MTU - (40, 60)[version]  # IP and TCP headers
@@ -164,7 +171,7 @@ class TestBothVersions:
     def test_traffic_of_others_is_left_alone(self, tunnel: Tunnel, version: int) -> None:
         for host, via in ((tunnel.side, SIDE_SERVER), (tunnel.lan, LAN_SERVER)):
             host.ip("route", "replace", "default", "via", via[version])
-        rules(tunnel, host=False, peer_to_peer=False)
+        rules(tunnel, preset="isolated")
         assert connect(tunnel.side, tunnel.lan, LAN[version]) == SIDE[version]
         assert connect(tunnel.lan, tunnel.side, SIDE[version]) == LAN[version]
         assert connect(tunnel.lan, tunnel.server, SIDE_SERVER[version]) == LAN[version]
@@ -181,34 +188,17 @@ def test_nobody_outside_reaches_a_peer() -> None:
         tunnel.tell_outside_the_way()
         for version in (0, 1):
             assert connect(tunnel.lan, tunnel.a, A[version]) == LAN[version]  # without firewall
-        for changes in ({}, {"gateway": False}, {"egress": None}, {"peer_to_peer": False}):
-            rules(tunnel, **changes)
+        for presets, egress in (
+            (["gateway"], ("lan",)),
+            (["gateway", "hub"], None),
+            ("isolated", ()),
+        ):
+            rules(tunnel, preset=presets, egress=egress)
             for version in (0, 1):
                 for host in (tunnel.lan, tunnel.side):
                     assert blocked(host, tunnel.a, A[version])
         assert ping(tunnel.lan, B[0], count=1, deadline=1).received == 0
-        assert dropped(tunnel).keys() == {"to_peers"}
-
-
-@pytest.mark.parametrize("forbidding", [{"gateway": False}, {"egress": ("side",)}])
-def test_a_flow_ends_with_its_permission(tunnel: Tunnel, forbidding: dict[str, object]) -> None:
-    rules(tunnel)
-    with (
-        tunnel.lan.call(socket.create_server, (LAN[0], 0)) as listener,
-        tunnel.a.call(socket.create_connection, listener.getsockname()) as peer,
-        listener.accept()[0] as lan,
-    ):
-        for end, other in ((peer, lan), (lan, peer)):
-            end.settimeout(0.3)
-            end.sendall(b"while it may")
-            assert other.recv(100) == b"while it may"
-        rules(tunnel, **forbidding)
-        peer.sendall(b"no more")
-        lan.sendall(b"nor answers")
-        for end in (peer, lan):
-            # Without any gateway the kernel forgets translations, and the server itself answers.
-            with pytest.raises((TimeoutError, ConnectionResetError)):
-                end.recv(100)
+        assert dropped(tunnel).keys() == {"from_networks"}
 
 
 def test_what_has_no_state_does_not_leave_without_nat(tunnel: Tunnel) -> None:
@@ -220,7 +210,7 @@ def test_what_has_no_state_does_not_leave_without_nat(tunnel: Tunnel) -> None:
         raw.sendto(tcp(A[0], LAN[0], flags=0x02), (LAN[0], 0))  # SYN, for comparison
     segments = [packet for packet in capture.packets() if payload(packet, socket.IPPROTO_TCP)]
     assert {socket.inet_ntoa(packet[12:16]) for packet in segments} == {LAN_SERVER[0], LAN[0]}
-    assert dropped(tunnel) == {"to_networks": 1}
+    assert dropped(tunnel) == {"invalid": 1}
 
 
 def tcp(source: str, destination: str, flags: int) -> bytes:
@@ -237,7 +227,7 @@ def tcp(source: str, destination: str, flags: int) -> bytes:
 def test_no_redirects_into_the_tunnel(tunnel: Tunnel) -> None:
     for protected in (False, True):
         if protected:
-            rules(tunnel)
+            rules(tunnel, preset="hub")
         capture = Capture(tunnel.a, "tun")
         for version in (0, 1):
             assert ping(tunnel.a, B[version]).lost == 0
@@ -266,10 +256,10 @@ def test_two_servers_on_one_host(tunnel: Tunnel) -> None:
             peer.ip("route", "add", "default", "via", address)
             neighbour(peer, address, server.mac(other), "tun")
         neighbour(server, "fd79::2", peer.mac("tun"), other)
-        own = Ruleset(other, (ip_interface("10.79.0.1/24"), ip_interface("fd79::1/64")))
+        own = (ip_interface("10.79.0.1/24"), ip_interface("fd79::1/64"))
         for egress in (("lan",), None):
             rules(tunnel, egress=egress)
-            server.call(apply, replace(own, egress=egress))
+            enforce(server, policy(other, addresses=own, egress=egress, members=()))
             for version in (0, 1):
                 theirs = ("10.79.0.2", "fd79::2")[version]
                 assert connect(peer, tunnel.lan, LAN[version]) == LAN_SERVER[version]

@@ -1,4 +1,4 @@
-"""Hosts around a server whose tunnel is a bridge: the ruleset knows interfaces by name only.
+"""Hosts around a server whose tunnel is a bridge: the rules know interfaces by name only.
 
     a ──┐
         ├── TUNNEL ── server ── lan ── lan

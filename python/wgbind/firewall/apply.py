@@ -1,71 +1,133 @@
-"""From ruleset to kernel, through `nft`: one transaction, all or nothing, ours alone."""
+"""From policy to kernel: all or nothing, ours alone, and at no moment anything between.
+
+A change is one transaction. If it needs new sets of ranges there is one before it that makes them,
+which no rule looks up yet (see `table`).
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from wgbind.errors import FirewallError, PrivilegeError
-from wgbind.firewall.ruleset import FAMILY, table_name
+from wgbind.errors import FirewallError
+from wgbind.firewall.compile import compile_policy, table_name
+from wgbind.firewall.frame import REASONS, counter_name
+from wgbind.firewall.listing import Counter, list_counters, list_rules, read_table
+from wgbind.firewall.nfnetlink import Kind, Message, Nfnetlink, StaleError, next_generation, text
+from wgbind.firewall.table import UNREAD, Chain, difference, prepared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
+    from types import TracebackType
 
-    from wgbind.firewall.ruleset import Json, Ruleset
+    from typing_extensions import Self
 
-STATE = frozenset({"handle", "packets", "bytes"})
-"""What the kernel adds to an object: its handle, and what it counted."""
+    from wgbind.firewall.compile import Compiled
+    from wgbind.firewall.listing import Listing
+    from wgbind.firewall.policy import Policy
+    from wgbind.settings.forward import Forward
+    from wgbind.settings.rule import Rule
 
-TIMEOUT = 30
-"""Seconds for one run of nft, which takes milliseconds."""
-
-SYSTEM_PATH = "/usr/sbin:/sbin"
-"""Where nft is though a user's or a daemon's PATH may not say so."""
+ATTEMPTS = 20
+"""How often a transaction is made anew because others change their rules just then."""
 
 
 @dataclass(frozen=True)
-class Counter:
-    """What was dropped for one reason."""
+class Counters:
+    """What the rules of an interface counted since they are there; `by_name` is the kernel's."""
 
-    packets: int
-    bytes: int
+    by_name: Mapping[str, Counter]
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Packets that were dropped, by `REASONS`; rules that deny count apart."""
+        return {name: self.by_name[name].packets for name in REASONS if name in self.by_name}
+
+    def of(self, rule: Rule | Forward) -> Counter:
+        """Return what a rule decided: the packets that connections begin with."""
+        return self.by_name.get(counter_name(rule), Counter(0, 0))
 
 
-def apply(ruleset: Ruleset) -> bool:
-    """Put a ruleset in force, in place of the interface's earlier one.
+class Firewall:
+    """The rules of one interface, in the network namespace in which this is made.
 
-    Returns whether anything had to change. Raises `FirewallError` if there is no `nft` or it
-    refuses, in which case nothing changed, or if the kernel does not have the rules afterwards;
-    `PrivilegeError` without the right.
+    It remembers what it applied last, and looks at the kernel's tables only if somebody else
+    changed any since: the kernel numbers each change.
+
+    Args:
+        interface: The tunnel's interface.
     """
-    wanted = _Table.of([*ruleset.structure(), *ruleset.rules()])
-    present = _read(ruleset.interface)
-    if present == wanted:
-        return False
-    table = _table(ruleset.interface)
-    commands = [{"add": table}]
-    if present is not None and present.structure != wanted.structure:
-        # Somebody else's work, or another version of wgbind's.
-        commands += [{"delete": table}, {"add": table}]
-    # Otherwise the chains stay in their hooks and exchange their rules at one moment. New chains
-    # would not do, not even in one transaction: each is in its hook beside the old one, and a
-    # packet could pass the new one before that moment, when it has no rules yet, and the old one
-    # after it, when it has none any more.
-    commands += [{"add": each} for each in ruleset.structure()]
-    commands += [{"flush": table}, *({"add": each} for each in ruleset.rules())]
-    _nft(commands)
-    found = _read(ruleset.interface)
-    # Another nft may print a rule otherwise than ours, but not more or fewer of them.
-    if found is None or found.outline() != wanted.outline():
+
+    def __init__(self, interface: str) -> None:
+        self._table = table_name(interface)
+        self._kernel = Nfnetlink()
+        self._applied: Compiled | None = None
+        self._listing: Listing = {}
+        self._generation = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection to the kernel; the rules stay."""
+        self._kernel.close()
+
+    def apply(self, policy: Policy) -> bool:
+        """Put a policy in force, in place of the interface's earlier one.
+
+        Returns whether anything had to change. Raises `FirewallError` if the kernel refuses, in
+        which case nothing changed; `PrivilegeError` without the right.
+        """
+        for _ in range(ATTEMPTS):
+            with suppress(StaleError):
+                return self._apply(policy)
         raise FirewallError(
-            f"nftables: table {FAMILY} {table_name(ruleset.interface)} is not what was applied; "
-            "does another program change it?"
+            f"nftables: another program changed rules {ATTEMPTS} times while these were applied; "
+            "which one is it?"
         )
-    return True
+
+    def _apply(self, policy: Policy) -> bool:
+        generation = self._kernel.generation()
+        if generation != self._generation and not self._is_intact():
+            self._applied = None
+        wanted = compile_policy(policy, self._applied)
+        old = (
+            read_table(self._kernel, self._table) if self._applied is None else self._applied.table
+        )
+        between = prepared(old, wanted.table)
+        preparation = list(difference(old, between))
+        exchange = list(difference(between, wanted.table))
+        for steps in filter(None, (preparation, exchange)):
+            self._kernel.commit(steps, generation)
+            self._applied = None  # until the rest is done, too
+            generation = next_generation(generation)
+        self._generation = generation
+        if any(step.kind in {Kind.NEW_RULE, Kind.DELETE_RULE} for step in exchange):
+            self._listing = list_rules(self._kernel, self._table)
+            if self._kernel.generation() != generation:
+                return True  # whose rules these are is not known: the next time they are put right
+        self._applied = wanted
+        return bool(preparation or exchange)
+
+    def _is_intact(self) -> bool:
+        """Whether the kernel still has what was applied last."""
+        if self._applied is None:
+            return False
+        table = self._applied.table
+        unread = {name: Chain(UNREAD, chain.hook) for name, chain in table.chains.items()}
+        return (
+            read_table(self._kernel, self._table) == replace(table, chains=unread)
+            and list_rules(self._kernel, self._table) == self._listing
+        )
 
 
 def remove(interface: str) -> bool:
@@ -73,111 +135,21 @@ def remove(interface: str) -> bool:
 
     Raises `FirewallError`, `PrivilegeError`.
     """
-    if _list(interface) is None:
-        return False
-    table = _table(interface)
-    _nft([{"add": table}, {"delete": table}])  # adding what is there does nothing
-    return True
+    body = text(1, table_name(interface))
+    with Nfnetlink() as kernel:
+        if kernel.get(Kind.GET_TABLE, body) is None:
+            return False
+        kernel.commit([Message(Kind.DELETE_TABLE, 0, body)])
+        return True
 
 
-def current(interface: str) -> dict[str, Counter] | None:
-    """Return an interface's counters of dropped packets by name; None if it has no table.
+def current(interface: str) -> Counters | None:
+    """Read an interface's counters; None if it has no table.
 
     Raises `FirewallError`, `PrivilegeError`.
     """
-    objects = _list(interface)
-    if objects is None:
-        return None
-    counters = [each["counter"] for each in objects if "counter" in each]
-    return {each["name"]: Counter(each["packets"], each["bytes"]) for each in counters}
-
-
-@dataclass(frozen=True)
-class _Table:
-    """What stands in a table: counters and chains, in no order, and each chain's rules."""
-
-    structure: list[object]
-    rules: dict[str, list[object]]
-
-    @classmethod
-    def of(cls, objects: Iterable[Json]) -> _Table:
-        structure: list[object] = []
-        rules: dict[str, list[object]] = {}
-        for each in objects:
-            if "rule" in each:
-                rules.setdefault(each["rule"]["chain"], []).append(_canonical(each))
-            else:
-                structure.append(_canonical(each))
-        return cls(sorted(structure, key=json.dumps), rules)
-
-    def outline(self) -> tuple[list[object], dict[str, int]]:
-        return self.structure, {chain: len(rules) for chain, rules in self.rules.items()}
-
-
-def _canonical(value: object) -> object:
-    """Drop what the kernel adds to an object, and put what has no order into one."""
-    if isinstance(value, list):
-        return [_canonical(each) for each in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: sorted(each, key=json.dumps) if key == "set" else _canonical(each)
-        for key, each in sorted(value.items())
-        if key not in STATE
-    }
-
-
-def _read(interface: str) -> _Table | None:
-    objects = _list(interface)
-    return None if objects is None else _Table.of(objects)
-
-
-def _list(interface: str) -> list[Json] | None:
-    """Return the objects in an interface's table as nft lists them; None if there is no table."""
-    result = _run([{"list": _table(interface)}])
-    if result.returncode != 0 and "No such file or directory" in result.stderr:
-        return None
-    _check(result)
-    objects: list[Json] = json.loads(result.stdout)["nftables"]
-    return [each for each in objects if not each.keys() & {"metainfo", "table"}]
-
-
-def _table(interface: str) -> Json:
-    return {"table": {"family": FAMILY, "name": table_name(interface)}}
-
-
-def _nft(commands: list[Json]) -> None:
-    """Run commands as one transaction."""
-    _check(_run(commands))
-
-
-def _run(commands: list[Json]) -> subprocess.CompletedProcess[str]:
-    program = shutil.which("nft") or shutil.which("nft", path=SYSTEM_PATH)
-    if program is None:
-        raise FirewallError("nft: no such program; install nftables (apt install nftables)")
-    try:
-        return subprocess.run(
-            [program, "-j", "-f", "-"],
-            input=json.dumps({"nftables": commands}),
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-            env={**os.environ, "LC_ALL": "C"},
-        )
-    except subprocess.TimeoutExpired:
-        raise FirewallError(f"nft: no answer in {TIMEOUT} seconds") from None
-    except OSError as error:
-        raise FirewallError(f"{program}: {error.strerror}") from None
-
-
-def _check(result: subprocess.CompletedProcess[str]) -> None:
-    if result.returncode == 0:
-        return
-    if "Operation not permitted" in result.stderr:
-        raise PrivilegeError("nftables: needs CAP_NET_ADMIN; run it as root")
-    # Before its reason nft says where in its input the problem is, which is of no use here.
-    reason = result.stderr.strip().partition("\n")[0].rpartition("Error: ")[2]
-    raise FirewallError(
-        f"nftables: {reason or f'nft exited {result.returncode} and says not why; is this root?'}"
-    )
+    table = table_name(interface)
+    with Nfnetlink() as kernel:
+        if kernel.get(Kind.GET_TABLE, text(1, table)) is None:
+            return None
+        return Counters(dict(list_counters(kernel, table)))

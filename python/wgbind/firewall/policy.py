@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import ip_network
+from itertools import product
 from typing import TYPE_CHECKING, Protocol
 
 from wgbind.settings.paths import parse_interface_name
-from wgbind.settings.reference import Reference
-from wgbind.settings.rule import Rule
+from wgbind.settings.reference import ZONES, Reference
+from wgbind.settings.rule import CONCERNED, Rule
 from wgbind.settings.service import Service
 
 if TYPE_CHECKING:
@@ -83,6 +84,20 @@ class Policy:
         """Whether peers appear in the named network with this host's address."""
         said = self.settings.networks[network].nat
         return "site" not in self.settings.preset if said is None else said
+
+    @property
+    def forwards_packets(self) -> bool:
+        """Whether it lets anything through this host, from one interface to another."""
+        ways = [pair for pair in CONCERNED if "host" not in pair]
+        return bool(self.settings.forwards) or any(
+            rule.action == "allow"
+            and any(
+                source in ZONES[one.kind] and destination in ZONES[other.kind]
+                for one, other in product(rule.sources, rule.destinations)
+                for source, destination in ways
+            )
+            for rule in self.rules
+        )
 
     def owner(self, address: Address) -> Member | None:
         """Return the peer whose address it is, by the longest of the peers' prefixes.

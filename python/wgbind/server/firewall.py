@@ -29,9 +29,9 @@ from wgbind.settings.rule import Rule
 from wgbind.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from wgbind.firewall.apply import Counter
+    from wgbind.firewall.apply import Counters
     from wgbind.firewall.decide import End, Flow
     from wgbind.net.way import Way
     from wgbind.server.server import Server
@@ -163,7 +163,7 @@ class Firewall:
                     )
 
 
-def firewall_report(policy: Policy, counters: Mapping[str, Counter] | None) -> FirewallReport:
+def firewall_report(policy: Policy, counters: Counters | None) -> FirewallReport:
     """Describe a policy; `counters` are the table's, None if it is not in force."""
     return FirewallReport(
         name=policy.interface,
@@ -178,14 +178,12 @@ def firewall_report(policy: Policy, counters: Mapping[str, Counter] | None) -> F
             _rule_report(number, forward, counters)
             for number, forward in enumerate(policy.settings.forwards, 1)
         ),
-        refused={name: counter.packets for name, counter in (counters or {}).items()},
+        refused={} if counters is None else counters.refused,
     )
 
 
-def _rule_report(
-    number: int, rule: Rule | Forward, counters: Mapping[str, Counter] | None
-) -> RuleReport:
-    counter = None if counters is None else counters.get(str(rule))
+def _rule_report(number: int, rule: Rule | Forward, counters: Counters | None) -> RuleReport:
+    counter = None if counters is None else counters.of(rule)
     return RuleReport(
         number=number,
         text=str(rule),

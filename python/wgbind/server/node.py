@@ -139,7 +139,7 @@ class Node:
         """Describe the rules in force."""
         settings = self._configuration.settings
         policy = resolve(self._paths.name, settings, (), host_view())
-        return firewall_report(policy, firewall.current(self._paths.name) or {})
+        return firewall_report(policy, firewall.current(self._paths.name) or firewall.Counters({}))
 
     def converge(self) -> tuple[str, ...]:
         """Bring device and host to what the store says now; return what could not be done.

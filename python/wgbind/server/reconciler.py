@@ -10,29 +10,25 @@ from typing import TYPE_CHECKING, TypedDict
 from wgbind import _native
 from wgbind._native import PeerChange
 from wgbind.firewall import apply as firewall
+from wgbind.firewall.apply import Firewall
 from wgbind.firewall.hub import Hub, hub_classes, narrow
-from wgbind.firewall.policy import HOST, INTERNET, PEERS, Policy, preset_rules
-from wgbind.firewall.ruleset import Ruleset
 from wgbind.net.forwarding import enable_forwarding, restore_forwarding
 from wgbind.net.host import host_view
 from wgbind.net.interface import converge_interface
 from wgbind.net.rule import release_block
-from wgbind.server.advertised import egress
 from wgbind.server.peer_edit import peer_edits
+from wgbind.server.policy import resolve
 from wgbind.server.routing import apply_routing
-from wgbind.settings.service import ANY_SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from wgbind._native import Device
+    from wgbind.firewall.policy import Policy
     from wgbind.keys import PrivateKey, PublicKey
     from wgbind.server.peer_edit import PeerEdit
-    from wgbind.settings.address import Network
     from wgbind.settings.model import ServerSettings
     from wgbind.settings.paths import Paths
-    from wgbind.settings.policy import PolicySettings
-    from wgbind.settings.reference import Reference
     from wgbind.store.peer import Peer
 
 _log = logging.getLogger(__name__)
@@ -71,6 +67,7 @@ class Reconciler:
     def __init__(self, device: Device, paths: Paths) -> None:
         self._device = device
         self._paths = paths
+        self._firewall = Firewall(paths.name)
         self._hub = Hub()
         self._peers: dict[PublicKey, Peer] = {}
         self._touched_host = False
@@ -83,7 +80,7 @@ class Reconciler:
         first step that failed; the later ones, which build on it, are not tried.
         """
         self.configure(desired.settings, desired.private_key)
-        policy = self._policy(desired)
+        policy = resolve(self._paths.name, desired.settings, desired.peers, host_view())
         hub = hub_classes(policy)
         edits = peer_edits(desired.peers, self._peers, self._device.status().peers)
         unresolved = {edit["public_key"] for edit in edits.given if not _resolve(edit)}
@@ -99,7 +96,7 @@ class Reconciler:
         self._set_hub(hub)
         problems = self._note_peers(desired.peers, unresolved)
 
-        self._apply_forwarding(desired)
+        self._apply_forwarding(policy)
         self._apply_interface(desired)
         return problems + self._apply_routes(desired)
 
@@ -122,24 +119,15 @@ class Reconciler:
             _log_changes("device", [f"{name.replace('_', ' ')} set" for name in changes])
 
     def refused(self) -> dict[str, int]:
-        """Return how many packets the firewall dropped, by where they wanted to go."""
-        counters = firewall.current(self._paths.name) or {}
-        return {name: counter.packets for name, counter in counters.items()}
+        """Return how many packets the firewall dropped, by reason."""
+        counters = firewall.current(self._paths.name)
+        return {} if counters is None else counters.refused
 
     def release(self) -> None:
         """Take back what was changed on the host; the device is closed before."""
+        self._firewall.close()
         if self._touched_host:
             release_host(self._paths)
-
-    def _policy(self, desired: Desired) -> Policy:
-        settings = desired.settings
-        return Policy(
-            self._paths.name,
-            settings.interface.addresses,
-            egress(settings, host_view()),
-            settings.policy,
-            tuple(desired.peers),
-        )
 
     def _set_hub(self, hub: Hub) -> None:
         if hub != self._hub:
@@ -167,22 +155,11 @@ class Reconciler:
         ]
 
     def _apply_firewall(self, policy: Policy) -> None:
-        routed = (network for member in policy.members for network in member.routed_networks)
-        ruleset = Ruleset(
-            self._paths.name,
-            addresses=policy.addresses,
-            routed_networks=tuple(routed),
-            gateway=_opens(policy.settings, PEERS, INTERNET),
-            egress=policy.egress,
-            peer_to_peer=_opens(policy.settings, PEERS, PEERS),
-            host=_opens(policy.settings, PEERS, HOST),
-        )
-        if firewall.apply(ruleset):
+        if self._firewall.apply(policy):
             _log.info("firewall: rules applied")
 
-    def _apply_forwarding(self, desired: Desired) -> None:
-        settings = desired.settings.policy
-        if _opens(settings, PEERS, INTERNET) or _opens(settings, PEERS, PEERS):
+    def _apply_forwarding(self, policy: Policy) -> None:
+        if policy.forwards_packets:
             changes = enable_forwarding(self._paths.record)
         else:
             changes = restore_forwarding(self._paths.record)
@@ -212,22 +189,6 @@ def release_host(paths: Paths) -> bool:
     finally:
         removed = firewall.remove(paths.name)
     return recorded or routed or removed
-
-
-def _routed_networks(desired: Desired) -> tuple[Network, ...]:
-    return tuple(network for peer in desired.peers for network in peer.routed_networks)
-
-
-def _opens(settings: PolicySettings, source: Reference, destination: Reference) -> bool:
-    """Whether a rule allows all services between these two; the rest waits for its compiler."""
-    rules = (*settings.rules, *preset_rules(settings))
-    return any(
-        rule.action == "allow"
-        and source in rule.sources
-        and destination in rule.destinations
-        and rule.services == (ANY_SERVICE,)
-        for rule in rules
-    )
 
 
 def _resolve(edit: PeerEdit) -> bool:
