@@ -175,6 +175,8 @@ def network(text: str) -> dict[str, Any]:
             {"private_key": PrivateKey.generate()},
             "private key: it is not the one of the public key",
         ),
+        ({"groups": ["Staff"]}, "group 'Staff': use 1 to 31 of the characters a-z 0-9 _ -"),
+        ({"groups": ["staff", "any"]}, "group 'any': rules use this word themselves"),
         ({"endpoint": ("host", 0)}, "endpoint 'host:0': the port is 1 to 65535"),
         ({"endpoint": ("a b", 1)}, "endpoint 'a b' is not a host name"),
         ({"endpoint": ("a\nb", 1)}, r"endpoint 'a\nb' is not a host name"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypedDict
 from wgbind.errors import InputError, PeerError
 from wgbind.settings.address import Endpoint
 from wgbind.settings.client import ClientOverrides
+from wgbind.settings.reference import parse_name
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -85,6 +86,11 @@ def require_valid(peer: Peer) -> None:
         )
     if not peer.addresses:
         raise PeerError("addresses: a peer needs one; leave them out to get the next free ones")
+    try:
+        for group in sorted(peer.groups):
+            parse_name(group, "group")
+    except InputError as error:
+        raise PeerError(str(error)) from None
     if peer.endpoint is not None:
         try:
             Endpoint.parse(str(Endpoint(*peer.endpoint)))
