@@ -131,7 +131,7 @@ $(BIN)/gotatun: $(VENV)/.tools
 
 # Each program and the Debian package that has it; root installs what is missing, others are told.
 PROGRAMS = nft:nftables
-.test-programs: PROGRAMS += ip:iproute2 iperf3:iperf3 ping:iputils-ping ss:iproute2 sysctl:procps \
+.test-programs: PROGRAMS += ip:iproute2 iperf3:iperf3 iptables:iptables ping:iputils-ping ss:iproute2 sysctl:procps \
 	unshare:util-linux wg:wireguard-tools
 
 .PHONY: .nft .test-programs

@@ -16,6 +16,7 @@ from wgbind.cli import app, output
 
 OPTIONS = {
     "": {"--version"},
+    "doctor": {"--json"},
     "firewall show": {"--server", "--json"},
     "firewall check": {"--server", "--json"},
     "firewall plan": {"--server", "--json"},

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from wgbind.cli import firewall, key, peer, server
+from wgbind.cli.doctor import doctor
 from wgbind.cli.output import EXIT_CODES, error
 from wgbind.errors import WgbindError
 
@@ -29,6 +30,7 @@ app.add_typer(server.app, name="server")
 app.add_typer(peer.app, name="peer")
 app.add_typer(firewall.app, name="firewall")
 app.add_typer(key.app, name="key")
+app.command(epilog=f"{EXIT_CODES} What blocks is a failure.")(doctor)
 
 
 def _print_version(value: bool) -> None:

@@ -1,0 +1,1 @@
+"""What on a host stands in a server's way, and how to mend it."""

@@ -1,0 +1,234 @@
+"""`wgbind doctor` against firewalls of others: what it calls blocking blocks, what it says mends.
+
+Each is written as the program would write it, into the network of the end-to-end tests; the
+judges are packets of client A.
+"""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import Network, Topology, Wgbind, ping
+
+NATIVE = """
+table inet mine {
+    chain in {
+        type filter hook input priority 10; policy drop;
+        ct state established,related accept
+        iifname "lo" accept
+        meta l4proto ipv6-icmp accept
+        tcp dport { 22, 80-90 } accept
+    }
+    chain through {
+        type filter hook forward priority 10; policy accept;
+        iifname vmap { "lo" : accept, "eth*" : jump from_outside }
+        oifname "lan" ct state vmap { established : accept, new : goto reject_new }
+    }
+    chain from_outside {
+        counter
+    }
+    chain reject_new {
+        tcp dport 443 accept
+        reject with icmpx type admin-prohibited
+    }
+}
+"""
+
+UFW = """
+table ip filter {
+    chain ufw-before-input { ct state established,related accept; iifname "lo" accept; }
+    chain ufw-user-input { tcp dport 22 accept; }
+    chain ufw-before-forward { ct state established,related accept; }
+    chain ufw-user-forward { }
+    chain INPUT {
+        type filter hook input priority 0; policy drop;
+        jump ufw-before-input
+        jump ufw-user-input
+    }
+    chain FORWARD {
+        type filter hook forward priority 0; policy drop;
+        jump ufw-before-forward
+        jump ufw-user-forward
+    }
+}
+"""
+
+FIREWALLD = """
+table inet firewalld {
+    chain filter_INPUT {
+        type filter hook input priority 10; policy accept;
+        ct state { established, related } accept
+        ct status dnat accept
+        iifname "lo" accept
+        ct state invalid drop
+        jump filter_INPUT_ZONES
+        reject with icmpx type admin-prohibited
+    }
+    chain filter_INPUT_ZONES { iifname "lan" goto filter_IN_public; goto filter_IN_public; }
+    chain filter_IN_public {
+        tcp dport 22 ct state { new, untracked } accept
+        meta l4proto { icmp, ipv6-icmp } accept
+    }
+    chain filter_FORWARD {
+        type filter hook forward priority 10; policy accept;
+        ct state { established, related } accept
+        ct status dnat accept
+        iifname "lo" accept
+        ct state invalid drop
+        jump filter_FORWARD_ZONES
+        reject with icmpx type admin-prohibited
+    }
+    chain filter_FORWARD_ZONES { }
+}
+"""
+
+DOCKER = (
+    "-P FORWARD DROP",
+    "-N DOCKER-USER",
+    "-A DOCKER-USER -j RETURN",
+    "-A FORWARD -j DOCKER-USER",
+    "-A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+    "-A FORWARD -i docker0 ! -o docker0 -j ACCEPT",
+)
+
+BYSTANDERS = """
+table inet others {
+    set bad { type ipv4_addr; flags interval; elements = { 203.0.113.0/24, 198.51.100.7 } }
+    chain prerouting {
+        type filter hook prerouting priority -300;
+        ip saddr @bad drop
+        tcp dport 25 drop
+        tcp flags & (fin | syn) == fin | syn drop
+        iifname "docker0" drop
+    }
+    chain forward {
+        type filter hook forward priority 0; policy accept;
+        iifname "docker*" oifname "docker*" drop
+        ct state invalid drop
+        ip daddr 192.0.2.0/24 reject
+        limit rate over 100000/second drop
+    }
+}
+"""
+
+
+def diagnose(server: Wgbind, code: int) -> list[dict[str, Any]]:
+    result = server.run("doctor", server.name, "--json", check=False)
+    assert result.returncode == code, result
+    findings: list[dict[str, Any]] = json.loads(result.stdout)
+    return findings
+
+
+def reaches(network: Network) -> tuple[bool, bool]:
+    """Whether A reaches the network behind the server, and the server itself in the tunnel."""
+    addresses = network.hosts.lan_host.ipv4, network.ipv4
+    lan, server = (
+        ping(network.hosts.a, address, count=2, deadline=1).received > 0 for address in addresses
+    )
+    return lan, server
+
+
+def test_rules_that_are_not_about_us_are_no_findings(network: Network) -> None:
+    host = network.hosts.server
+    assert diagnose(network.server, 0) == []
+    host.run(["nft", "-f", "-"], text=BYSTANDERS)
+    try:
+        assert diagnose(network.server, 0) == []
+        assert reaches(network) == (True, True)
+    finally:
+        host.run(["nft", "delete", "table", "inet", "others"])
+    assert "Nothing stands in the way" in network.server.run("doctor", network.server.name).stdout
+
+
+@pytest.mark.parametrize(
+    ("table", "rules", "works"),
+    [
+        ("inet mine", NATIVE, (False, False)),
+        ("ip filter", UFW, (False, False)),
+        ("inet firewalld", FIREWALLD, (False, True)),
+    ],
+    ids=["native", "ufw", "firewalld"],
+)
+def test_what_blocks_is_named_and_mended(
+    network: Network, table: str, rules: str, works: tuple[bool, bool]
+) -> None:
+    host, server = network.hosts.server, network.server
+    host.run(["nft", "-f", "-"], text=rules)
+    try:
+        findings = diagnose(server, 1)
+        assert all(finding["blocks"] for finding in findings)
+        assert all(f"of table {table}" in finding["problem"] for finding in findings)
+        about = " ".join(finding["problem"] for finding in findings)
+        assert "drops what clients send to UDP port 51820" in about
+        assert "drops what peers send to other networks" in about
+        assert reaches(network) == works
+        for remedy in dict.fromkeys(finding["remedy"] for finding in findings):
+            for command in as_nft(remedy, server.name):
+                host.run(command)
+        assert diagnose(server, 0) == []
+        assert reaches(network) == (True, True)
+    finally:
+        host.run(["nft", "delete", "table", *table.split()])
+
+
+def as_nft(remedy: str, name: str) -> list[list[str]]:
+    """Return what a remedy does, for the programs that are not there."""
+    trusted = f"firewall-cmd --permanent --zone=trusted --add-interface={name}"
+    inserted = {
+        "ufw allow 51820/udp": ["ip filter ufw-user-input udp dport 51820"],
+        f"ufw allow in on {name}": [f"ip filter ufw-user-input iifname {name}"],
+        f"ufw route allow in on {name}": [f"ip filter ufw-user-forward iifname {name}"],
+        "firewall-cmd --permanent --add-port=51820/udp && firewall-cmd --reload": [
+            "inet firewalld filter_IN_public udp dport 51820"
+        ],
+        f"{trusted} && firewall-cmd --reload": [
+            f"inet firewalld filter_INPUT_ZONES iifname {name}",
+            f"inet firewalld filter_FORWARD_ZONES iifname {name}",
+        ],
+    }
+    if remedy in inserted:
+        return [["nft", f"insert rule {each} accept"] for each in inserted[remedy]]
+    return [shlex.split(remedy)]
+
+
+def test_docker_and_its_remedy(network: Network) -> None:
+    host, server = network.hosts.server, network.server
+    for rule in DOCKER:
+        host.run(["iptables", *rule.split()])
+    try:
+        findings = diagnose(server, 1)
+        assert reaches(network) == (False, True)
+        remedies = list(dict.fromkeys(finding["remedy"] for finding in findings))
+        assert remedies == [
+            f"iptables -I DOCKER-USER -i {server.name} -j ACCEPT",
+            f"iptables -I DOCKER-USER -o {server.name} -j ACCEPT",
+        ]
+        for remedy in remedies:
+            host.run(shlex.split(remedy))
+        assert diagnose(server, 0) == []
+        assert reaches(network) == (True, True)
+    finally:
+        host.run(["nft", "delete", "table", "ip", "filter"])
+
+
+def test_what_a_stopped_server_would_miss(topology: Topology, tmp_path: Path) -> None:
+    server = Wgbind(topology.server, tmp_path)
+    holder = topology.server.popen(
+        [
+            "python3",
+            "-c",
+            "import socket, time\ns = socket.socket(2, 2)\ns.bind(('', 51820))\n"
+            "print('bound', flush=True)\ntime.sleep(60)",
+        ]
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "bound\n"
+    topology.server.ip("link", "set", "lan", "mtu", "1400")
+    findings = {finding["problem"].partition(":")[0]: finding for finding in diagnose(server, 1)}
+    taken, slow = findings.values()
+    assert taken["problem"] == "UDP port 51820 is taken by another program"
+    assert (slow["blocks"], slow["remedy"]) == (False, "set interface.mtu = 1320")
+    assert not server.settings.exists()
