@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::constants::{MAX_SEGMENTS, MAX_TRANSMIT};
+use crate::event::Event;
 use crate::handover::Handover;
 use crate::offload::VirtioHeader;
 
@@ -246,6 +247,8 @@ pub struct Outbox {
     /// For the other workers, by their numbers; none where there are no others. Whoever carries
     /// them takes them out: what has no way yet stays.
     pub handovers: Vec<Handover>,
+    /// What happened to peers, in the order in which it did.
+    pub events: Vec<Event>,
 }
 
 impl Outbox {
@@ -253,6 +256,7 @@ impl Outbox {
     pub fn clear(&mut self) {
         self.datagrams.runs.clear();
         self.packets.packets.clear();
+        self.events.clear();
     }
 
     /// Whether there is nothing to send and nothing to write.

@@ -40,6 +40,8 @@ pub const MAX_STAGED_BYTES: usize = 16 << 20;
 /// How often a peer with a tunnel looks at its timers. Twice in the second that the protocol's
 /// obligations allow, so that one look may be put off (see `peer::Peer::tick`).
 pub const TICK: Duration = Duration::from_millis(500);
+/// A peer that goes from endpoint to endpoint is told of no more often than this.
+pub const ROAMING_INTERVAL: Duration = Duration::from_secs(1);
 /// Handshake messages in a second from which on a cookie is asked for.
 pub const HANDSHAKES_PER_SECOND: u64 = 1_000;
 /// Peer indices are 24 bits wide: boringtun uses the low 8 bits of a receiver index itself.

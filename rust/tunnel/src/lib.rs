@@ -15,6 +15,7 @@ pub mod batch;
 pub mod change;
 pub mod constants;
 pub mod error;
+pub mod event;
 pub mod handover;
 mod handshakes;
 pub mod hub;
@@ -34,6 +35,7 @@ pub use batch::{
 };
 pub use change::{AllowedIpChange, PeerChange, TunnelChange};
 pub use error::Error;
+pub use event::{Cause, Event, EventKind};
 pub use handover::Handover;
 pub use hub::Hub;
 pub use key::{PresharedKey, PrivateKey, PublicKey};

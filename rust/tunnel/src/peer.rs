@@ -12,13 +12,17 @@ use crate::constants::{
     DATA_OVERHEAD, HANDSHAKE_INITIATION_SIZE, HANDSHAKE_TRAFFIC_CLASS, INITIATION_INTERVAL,
     MAX_STAGED_BYTES, MAX_STAGED_PACKETS, PADDING,
 };
+use crate::event::Cause;
 use crate::identity::Identity;
 use crate::index::IndexTable;
 use crate::key::{PresharedKey, PublicKey};
 use crate::packet::ecn;
 use crate::stats::{Drops, PeerStatus};
 
+mod events;
 mod timers;
+
+use events::Told;
 
 /// Configuration and state of one peer. Without traffic it has no `Tunn`, which takes 11 KB.
 pub(crate) struct Peer {
@@ -58,6 +62,10 @@ struct Live {
     given_up: bool,
     /// Our receiver index of a handshake that we answered and the peer has not used yet.
     unconfirmed: Option<u32>,
+    /// Who began a handshake that was completed and not told of.
+    completed: Option<Cause>,
+    /// What was told of the peer; none if it is not connected.
+    told: Option<Told>,
 }
 
 /// What came of a data message.
@@ -147,14 +155,9 @@ impl Peer {
             initiated: None,
             given_up: false,
             unconfirmed: None,
+            completed: None,
+            told: None,
         });
-    }
-
-    /// Forgets sessions and handshakes; the next packet makes a new tunnel.
-    pub(crate) fn forget(&mut self, indices: &mut IndexTable) {
-        if let Some(live) = self.tunn.take() {
-            indices.remove(live.index);
-        }
     }
 
     /// Whether packets can be sealed now.
@@ -341,6 +344,7 @@ impl Peer {
         let len = keepalive.len();
         live.initiated = None;
         live.unconfirmed = None;
+        live.completed = Some(Cause::OwnHandshake);
         self.authenticated(from, message.len(), now);
         self.last_handshake = Some(now.unix);
         out.push(len, &from, 0);
@@ -399,6 +403,7 @@ impl Peer {
         let Some(live) = &mut self.tunn else { return };
         if live.unconfirmed == Some(little_endian(&message[4..8])) {
             live.unconfirmed = None;
+            live.completed = Some(Cause::PeerHandshake);
             self.last_handshake = Some(now.unix);
         }
         self.flush(staged, mtu, now, out);

@@ -25,7 +25,10 @@ use crate::stats::{Drops, PeerStatus};
 use crate::timers::Timers;
 
 mod configuration;
+mod configured;
 mod sharing;
+
+use configured::Before;
 
 /// Peers whose timers are looked at between two batches: more would delay packets.
 const LOOKS_PER_CALL: usize = 256;
@@ -51,6 +54,7 @@ pub struct Tunnel {
     timers: Timers,
     staged_bytes: usize,
     drops: Drops,
+    before: Before,
 }
 
 impl Tunnel {
@@ -77,6 +81,7 @@ impl Tunnel {
             timers: Timers::default(),
             staged_bytes: 0,
             drops: Drops::default(),
+            before: Before::default(),
         }
     }
 
@@ -175,9 +180,11 @@ impl Tunnel {
         }
         let accepted = slot.is_some_and(|slot| {
             self.wake(slot, now);
-            self.peers[slot]
-                .as_mut()
-                .is_some_and(|peer| peer.handle_initiation(message, from, now, &mut out.datagrams))
+            self.peers[slot].as_mut().is_some_and(|peer| {
+                let accepted = peer.handle_initiation(message, from, now, &mut out.datagrams);
+                peer.tell(now, &mut out.events);
+                accepted
+            })
         });
         self.drops.handshake += u64::from(!accepted);
     }
@@ -199,6 +206,7 @@ impl Tunnel {
                 now,
                 &mut out.datagrams,
             );
+        peer.tell(now, &mut out.events);
         self.drops.handshake += u64::from(!accepted);
     }
 
@@ -243,6 +251,7 @@ impl Tunnel {
                 now,
                 &mut out.datagrams,
             );
+            peer.tell(now, &mut out.events);
             self.look(slot, now.instant + TICK);
         }
         match received {
@@ -400,6 +409,7 @@ impl Tunnel {
                 peer.drop_staged(&mut self.staged_bytes, &mut self.drops);
             }
             peer.keep_alive(now, &mut out.datagrams);
+            peer.tell(now, &mut out.events);
             if let Some(at) = peer.next_look(now) {
                 self.look(slot, at);
             }

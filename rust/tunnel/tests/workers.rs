@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use wgbind_tunnel::{
-    AllowedIpChange, DatagramIn, Handover, Hub, Now, Outbox, PacketIn, PeerChange, PrivateKey,
-    Share, Tunnel, TunnelChange,
+    AllowedIpChange, DatagramIn, Event, EventKind, Handover, Hub, Now, Outbox, PacketIn,
+    PeerChange, PrivateKey, Share, Tunnel, TunnelChange,
 };
 
 const WORKERS: usize = 2;
@@ -306,6 +306,40 @@ fn packets_cross_from_peer_to_peer_or_go_by_the_kernel() {
     );
     let [packet] = packets(&received).try_into().expect("one packet");
     assert_eq!(packet[8], 63, "one hop");
+}
+
+#[test]
+fn each_event_is_told_by_the_peer_s_worker_alone() {
+    let kinds = |events: &[Event]| events.iter().map(|event| event.kind).collect::<Vec<_>>();
+    for arrival in 0..WORKERS {
+        let mut world = World::new();
+        let Client { owner, address, .. } = world.clients[0];
+        let data = world.connect(0, arrival);
+        let mut out = outbox(WORKERS);
+        deliver(&mut world.server[arrival], address, &data, &mut out);
+        if arrival != owner {
+            assert_eq!(kinds(&out.events), []);
+            out = world.pass(&mut out, owner);
+        }
+        assert_eq!(kinds(&out.events), [EventKind::Connected]);
+        let public_key = out.events[0].public_key;
+        for (worker, tunnel) in world.server.iter_mut().enumerate() {
+            let removal = TunnelChange {
+                peers: vec![PeerChange {
+                    remove: true,
+                    ..PeerChange::new(public_key)
+                }],
+                ..TunnelChange::default()
+            };
+            let mut out = outbox(WORKERS);
+            tunnel.apply(removal, now(), &mut out).expect("applied");
+            let expected: &[_] = match worker == owner {
+                true => &[EventKind::Silent, EventKind::Removed],
+                false => &[],
+            };
+            assert_eq!(kinds(&out.events), expected);
+        }
+    }
 }
 
 /// A persistent keepalive is the owner's business, also when a new private key asks for handshakes.

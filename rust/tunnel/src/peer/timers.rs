@@ -137,6 +137,7 @@ impl Peer {
     pub(crate) fn next_look(&self, now: Now) -> Option<Instant> {
         let live = self.tunn.as_ref()?;
         let soon = now.instant + TICK;
+        let silence = self.silence();
         let within = |then: Option<Instant>, limit| {
             then.is_some_and(|then| now.instant.saturating_duration_since(then) < limit)
         };
@@ -146,7 +147,7 @@ impl Peer {
             || within(live.initiated, REKEY_TIMEOUT + GRACE)
             || !self.staged.is_empty()
         {
-            return Some(soon);
+            return Some(silence.map_or(soon, |silence| soon.min(silence)));
         }
         let keepalive = (self.persistent_keepalive > 0).then(|| {
             let interval = Duration::from_secs(self.persistent_keepalive.into());
@@ -154,7 +155,7 @@ impl Peer {
                 .map_or(soon, |last| soon.max(last + interval))
         });
         if live.given_up {
-            return keepalive;
+            return [keepalive, silence].into_iter().flatten().min();
         }
         let age = live.tunn.time_since_last_handshake();
         let birthday = age.and_then(|age| {
@@ -164,7 +165,7 @@ impl Peer {
         // On the same moments for all peers, so that a sleeping machine is woken seldom.
         let past = (now.unix + IDLE_LOOK).as_nanos() % GRAIN.as_nanos();
         let idle = now.instant + IDLE_LOOK + GRAIN - Duration::from_nanos(past as u64);
-        [keepalive, birthday, Some(idle)]
+        [keepalive, silence, birthday, Some(idle)]
             .into_iter()
             .flatten()
             .min()

@@ -33,21 +33,22 @@ impl Tunnel {
             return Err(Error::TooManyPeers(MAX_PEERS));
         }
         if let Some(private_key) = private_key {
-            self.set_private_key(private_key, now);
+            self.set_private_key(private_key, now, out);
         }
         if let Some(hub) = hub {
             self.hub = hub;
         }
         if replace_peers {
-            self.keep_only(&peers);
+            self.keep_only(&peers, now, out);
         }
         for change in peers {
             self.apply_to_peer(change, now, out);
         }
+        self.tell_configured(now, &mut out.events);
         Ok(())
     }
 
-    fn set_private_key(&mut self, private_key: Option<PrivateKey>, now: Now) {
+    fn set_private_key(&mut self, private_key: Option<PrivateKey>, now: Now, out: &mut Outbox) {
         if private_key.as_ref() == self.private_key() {
             return;
         }
@@ -56,19 +57,19 @@ impl Tunnel {
             let Some(peer) = &mut self.peers[slot] else {
                 continue;
             };
-            peer.forget(&mut self.indices);
+            peer.forget(&mut self.indices, now, &mut out.events);
             if peer.persistent_keepalive() > 0 {
                 self.look(slot, now.instant + TICK);
             }
         }
         if let Some(identity) = &self.identity {
             let own = *identity.public_key();
-            self.remove(&own);
+            self.remove(&own, now, out);
         }
     }
 
-    fn keep_only(&mut self, named: &[PeerChange]) {
-        let named: FxHashSet<PublicKey> = named.iter().map(|change| change.public_key).collect();
+    fn keep_only(&mut self, peers: &[PeerChange], now: Now, out: &mut Outbox) {
+        let named: FxHashSet<PublicKey> = peers.iter().map(|change| change.public_key).collect();
         let others: Vec<PublicKey> = self
             .by_key
             .keys()
@@ -76,11 +77,14 @@ impl Tunnel {
             .copied()
             .collect();
         for key in others {
-            self.remove(&key);
+            self.remove(&key, now, out);
+        }
+        for peer in peers {
+            self.touch(&peer.public_key);
         }
         for slot in 0..self.peers.len() {
             self.clear_allowed_ips(slot);
-            self.set_preshared_key(slot, None);
+            self.set_preshared_key(slot, None, now, out);
             if let Some(peer) = &mut self.peers[slot] {
                 peer.set_persistent_keepalive(0);
             }
@@ -90,13 +94,14 @@ impl Tunnel {
     fn apply_to_peer(&mut self, change: PeerChange, now: Now, out: &mut Outbox) {
         let key = change.public_key;
         if change.remove {
-            self.remove(&key);
+            self.remove(&key, now, out);
             return;
         }
         let is_own = self
             .identity
             .as_ref()
             .is_some_and(|identity| *identity.public_key() == key);
+        self.touch(&key);
         let slot = match self.by_key.get(&key) {
             Some(slot) => *slot,
             // Our own key is no peer: `wg` and the kernel ignore it without a word.
@@ -104,7 +109,7 @@ impl Tunnel {
             None => self.insert(key, self.share.owner_of_peer(&change)),
         };
         if let Some(preshared_key) = change.preshared_key {
-            self.set_preshared_key(slot, preshared_key);
+            self.set_preshared_key(slot, preshared_key, now, out);
         }
         if change.replace_allowed_ips {
             self.clear_allowed_ips(slot);
@@ -120,7 +125,7 @@ impl Tunnel {
             return;
         };
         if let Some(address) = change.endpoint {
-            peer.endpoint = Some(address.into());
+            peer.set_endpoint(address);
         }
         if let Some(seconds) = change.persistent_keepalive {
             peer.set_persistent_keepalive(seconds);
@@ -150,33 +155,43 @@ impl Tunnel {
         slot
     }
 
-    fn remove(&mut self, public_key: &PublicKey) {
+    fn remove(&mut self, public_key: &PublicKey, now: Now, out: &mut Outbox) {
+        self.touch(public_key);
         let Some(slot) = self.by_key.remove(public_key) else {
             return;
         };
         self.clear_allowed_ips(slot);
         if let Some(mut peer) = self.peers[slot].take() {
-            peer.forget(&mut self.indices);
+            peer.forget(&mut self.indices, now, &mut out.events);
             peer.drop_staged(&mut self.staged_bytes, &mut self.drops);
         }
         self.free.push(slot);
     }
 
-    fn set_preshared_key(&mut self, slot: usize, preshared_key: Option<PresharedKey>) {
+    fn set_preshared_key(
+        &mut self,
+        slot: usize,
+        preshared_key: Option<PresharedKey>,
+        now: Now,
+        out: &mut Outbox,
+    ) {
         if let Some(peer) = &mut self.peers[slot]
             && peer.preshared_key != preshared_key
         {
             peer.preshared_key = preshared_key;
-            peer.forget(&mut self.indices);
+            peer.forget(&mut self.indices, now, &mut out.events);
         }
     }
 
     fn insert_allowed_ip(&mut self, slot: usize, prefix: IpNet) {
         if let Some(before) = self.allowed_ips.insert(prefix, slot)
             && before != slot
-            && let Some(peer) = &mut self.peers[before]
+            && let Some(loser) = self.peers[before].as_ref().map(|peer| peer.public_key)
         {
-            peer.allowed_ips.remove(&prefix);
+            self.touch(&loser);
+            if let Some(peer) = &mut self.peers[before] {
+                peer.allowed_ips.remove(&prefix);
+            }
         }
         if let Some(peer) = &mut self.peers[slot] {
             peer.allowed_ips.insert(prefix);

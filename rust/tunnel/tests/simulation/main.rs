@@ -14,6 +14,7 @@ mod world;
 mod chaos;
 mod configuration;
 mod data;
+mod events;
 mod handshake;
 mod hub;
 mod roaming;

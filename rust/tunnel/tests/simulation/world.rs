@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use mock_instant::MockClock;
 use wgbind_tunnel::{
-    AllowedIpChange, DatagramIn, Drops, Now, Outbox, PacketIn, PeerChange, PeerStatus, PrivateKey,
-    PublicKey, Transmit, Tunnel, TunnelChange, VirtioHeader,
+    AllowedIpChange, DatagramIn, Drops, Event, Now, Outbox, PacketIn, PeerChange, PeerStatus,
+    PrivateKey, PublicKey, Transmit, Tunnel, TunnelChange, VirtioHeader,
 };
 
 /// One way through the link.
@@ -54,6 +54,8 @@ pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     /// Packets that came out of the tunnel, oldest first.
     pub(crate) received: Vec<Vec<u8>>,
+    /// What its tunnel told of its peers, oldest first.
+    pub(crate) events: Vec<Event>,
 }
 
 /// How long a datagram is under way: nothing if it is lost, two times if it arrives twice.
@@ -107,6 +109,7 @@ impl World {
             public_key,
             address: SocketAddr::from(([192, 0, 2, number + 1], 51820)),
             received: Vec::new(),
+            events: Vec::new(),
         });
         self.apply(
             number.into(),
@@ -221,6 +224,7 @@ impl World {
 
     /// Puts what a tunnel wants sent on the link.
     fn take(&mut self, node: usize, out: Outbox) {
+        self.nodes[node].events.extend(&out.events);
         for run in &out.datagrams.runs {
             let Transmit {
                 range,
