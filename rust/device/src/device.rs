@@ -16,6 +16,7 @@ use wgbind_tunnel::share::MAX_WORKERS;
 use wgbind_tunnel::{Drops, PeerStatus, PrivateKey, Share, Tunnel, TunnelChange};
 
 use crate::error::Error;
+use crate::events::{Delivery, EventQueue};
 use crate::exchange::Exchange;
 use crate::features::Features;
 use crate::name::InterfaceName;
@@ -201,6 +202,7 @@ impl Device {
         let mut exchanges = (count > 1).then(|| Exchange::between(&wakes).into_iter());
         let mut lines = Vec::new();
         let mut workers = Vec::new();
+        let events = Arc::<EventQueue>::default();
         let sockets = UdpSockets::bind_group(0, 0, count, config.features)?;
         for (((tun, sockets), share), wake) in
             iter::zip(tuns, sockets).zip(Share::split(count)).zip(wakes)
@@ -212,9 +214,17 @@ impl Device {
             });
             let exchange = exchanges.as_mut().and_then(Iterator::next);
             let tunnel = Tunnel::shared(config.mtu, share);
-            workers.push(Worker::new(tun, sockets, tunnel, received, wake, exchange));
+            workers.push(Worker::new(
+                tun,
+                sockets,
+                tunnel,
+                received,
+                wake,
+                events.clone(),
+                exchange,
+            ));
         }
-        let remote = Remote::new(lines)?;
+        let remote = Remote::new(lines, events)?;
         // From here on a failure drops the device, which ends what was started.
         let device = Self {
             name,
@@ -288,6 +298,16 @@ impl Device {
             drops: summary.drops,
             io_drops: summary.io_drops,
         })
+    }
+
+    /// Takes what happened to peers since the last call; if that is nothing, waits until something
+    /// happens, for at most `timeout`. Nothing is kept before the first call. Of several callers each
+    /// event reaches one.
+    ///
+    /// # Errors
+    /// [`Error::Ended`], when all is taken.
+    pub fn events(&self, timeout: Option<Duration>) -> Result<Delivery, Error> {
+        self.remote.events(timeout)
     }
 
     /// Waits until the device has ended, for at most `timeout`; returns why it ended.

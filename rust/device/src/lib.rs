@@ -6,6 +6,7 @@
 
 mod device;
 mod error;
+mod events;
 mod exchange;
 mod features;
 mod latch;
@@ -22,4 +23,5 @@ mod worker;
 
 pub use device::{Device, DeviceChange, DeviceConfig, Ended, IoDrops, Snapshot};
 pub use error::Error;
+pub use events::Delivery;
 pub use features::Features;

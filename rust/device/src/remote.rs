@@ -9,6 +9,7 @@ use wgbind_tunnel::{PeerStatus, TunnelChange};
 
 use crate::device::{DeviceChange, Ended, lock};
 use crate::error::Error;
+use crate::events::{Delivery, EventQueue};
 use crate::sys::EventFd;
 use crate::udp::UdpSockets;
 use crate::worker::{Command, Reply, Summary};
@@ -36,6 +37,7 @@ struct State {
     changed: Condvar,
     /// Raised, and never lowered, when the device has ended.
     closing: EventFd,
+    events: Arc<EventQueue>,
 }
 
 impl Line {
@@ -51,7 +53,7 @@ struct Hangup;
 
 impl Remote {
     /// The way to workers, of which there is one at least.
-    pub(crate) fn new(workers: Vec<Line>) -> Result<Self, Error> {
+    pub(crate) fn new(workers: Vec<Line>, events: Arc<EventQueue>) -> Result<Self, Error> {
         Ok(Self {
             workers: workers.into(),
             state: Arc::new(State {
@@ -59,6 +61,7 @@ impl Remote {
                 ended: Mutex::default(),
                 changed: Condvar::new(),
                 closing: EventFd::new().map_err(Error::io("making an eventfd"))?,
+                events,
             }),
         })
     }
@@ -177,6 +180,12 @@ impl Remote {
         self.state.wait(timeout)
     }
 
+    /// Takes the events that wait, or waits for one, for at most `timeout`.
+    pub(crate) fn events(&self, timeout: Option<Duration>) -> Result<Delivery, Error> {
+        let delivery = self.state.events.take(timeout);
+        delivery.ok_or_else(|| self.ended())
+    }
+
     /// Raised when the device has ended.
     pub(crate) fn closing(&self) -> &EventFd {
         &self.state.closing
@@ -235,5 +244,6 @@ impl State {
         drop(ended);
         self.changed.notify_all();
         self.closing.raise();
+        self.events.end();
     }
 }

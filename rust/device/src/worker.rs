@@ -22,6 +22,7 @@ use wgbind_tunnel::{
 
 use crate::device::{Ended, IoDrops};
 use crate::error::Error;
+use crate::events::EventQueue;
 use crate::exchange::Exchange;
 use crate::features::Features;
 use crate::sys::{self, EventFd};
@@ -84,6 +85,7 @@ pub(crate) struct Worker {
     sockets: UdpSockets,
     commands: Receiver<Command>,
     wake: Arc<EventFd>,
+    events: Arc<EventQueue>,
     /// The way to the other workers, if there are any.
     exchange: Option<Exchange>,
     /// Whether something waits for another worker that is behind.
@@ -104,6 +106,7 @@ impl Worker {
         tunnel: Tunnel,
         commands: Receiver<Command>,
         wake: Arc<EventFd>,
+        events: Arc<EventQueue>,
         exchange: Option<Exchange>,
     ) -> Self {
         let workers = exchange.as_ref().map_or(0, Exchange::workers);
@@ -113,6 +116,7 @@ impl Worker {
             sockets,
             commands,
             wake,
+            events,
             exchange,
             held_up: false,
             datagrams: std::iter::repeat_with(DatagramIn::default)
@@ -204,8 +208,17 @@ impl Worker {
         Ok(true)
     }
 
-    /// Writes, sends and hands over what the tunnel wants written, sent and handed over.
+    /// Passes on what the tunnel told of its peers.
+    fn tell(&mut self) {
+        if !self.out.events.is_empty() {
+            self.events.push(&std::mem::take(&mut self.out.events));
+        }
+    }
+
+    /// Writes, sends, hands over and tells what the tunnel wants to have written, sent, handed over
+    /// and told.
     fn flush(&mut self) -> Result<(), Removed> {
+        self.tell();
         if let Some(exchange) = &mut self.exchange {
             self.held_up = !exchange.send(&mut self.out.handovers);
         }
@@ -257,6 +270,8 @@ impl Worker {
                 {
                     self.sockets = sockets;
                 }
+                // What came of a change is told when it is done.
+                self.tell();
                 let _ = reply.send(applied.map_err(Error::from));
             }
             Command::Summary(reply) => {

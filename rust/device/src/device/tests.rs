@@ -8,6 +8,7 @@ use super::*;
 use crate::remote::PEERS_PAGE;
 use crate::testing::{Namespace, ip, run_isolated, wait_until, wait_until_gone};
 
+mod events;
 mod sharing;
 
 fn open(name: &str) -> Device {
