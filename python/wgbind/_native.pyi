@@ -12,6 +12,7 @@ from typing import ClassVar, Literal, final
 __all__ = [
     "Device",
     "DeviceStatus",
+    "Event",
     "Hub",
     "PeerChange",
     "PeerStatus",
@@ -179,6 +180,49 @@ class DeviceStatus:
         """Packets and datagrams dropped, by reason."""
 
 @final
+class Event:
+    """Something that happened to one peer.
+
+    Between each "connected" of a peer and the next "silent", which always follows, are all its
+    "rekeyed" and "roamed".
+    """
+
+    @property
+    def at(self) -> float:
+        """Unix time in seconds."""
+
+    @property
+    def public_key(self) -> PublicKey: ...
+    @property
+    def kind(
+        self,
+    ) -> Literal["added", "changed", "removed", "connected", "rekeyed", "roamed", "silent"]:
+        """What happened.
+
+        "added", "changed", "removed": its configuration, by whomever. "connected": a handshake was
+        completed, the first since the peer was added or silent; "rekeyed": another one. "roamed":
+        its authenticated messages come from another endpoint; told of no more than once a second.
+        "silent": no authenticated message came for 180 seconds (Reject-After-Time; the paper,
+        section 6.2), or a change of keys ended its sessions.
+        """
+
+    @property
+    def cause(
+        self,
+    ) -> Literal["configuration", "peer_handshake", "own_handshake", "message", "timeout"]: ...
+    @property
+    def endpoint(self) -> tuple[str, int] | None:
+        """Where the peer is, or was last."""
+
+    @property
+    def previous_endpoint(self) -> tuple[str, int] | None:
+        """Where it was before it roamed."""
+
+    @property
+    def lost(self) -> int:
+        """How many events right before this one were lost: nobody took them in time."""
+
+@final
 class Device:
     """A TUN interface, its UDP sockets and its worker threads, without addresses and routes."""
 
@@ -228,6 +272,15 @@ class Device:
 
     def status(self) -> DeviceStatus:
         """Read the state of the device and of all its peers."""
+
+    def events(self, timeout: float | None = None) -> list[Event]:
+        """Take what happened to peers since the last call, oldest first.
+
+        If that is nothing, wait until something happens, at most `timeout` seconds. Nothing is kept
+        before the first call, and at most 16,384 events from then on; of more, the oldest are lost.
+        Of several callers each event reaches one. Raises `DeviceError` when the device has ended
+        and all is taken. Ctrl-C interrupts.
+        """
 
     def wait(self, timeout: float | None = None) -> str | None:
         """Wait until the device ends by itself, at most `timeout` seconds.

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
-use wgbind_device::{DeviceChange, DeviceConfig, Ended, Features};
+use wgbind_device::{Delivery, DeviceChange, DeviceConfig, Ended, Features};
 use wgbind_tunnel::TunnelChange;
 
 use crate::change::{PeerChange, parse_u16};
 use crate::error::{bad_value, from_device, raise};
+use crate::event::{Event, from_delivery};
 use crate::hub::Hub;
 use crate::key::PrivateKey;
 use crate::status::DeviceStatus;
@@ -112,27 +113,28 @@ impl Device {
     }
 
     #[pyo3(signature = (timeout = None))]
+    fn events(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Vec<Event>> {
+        let delivery = until(py, timeout, |step| {
+            let delivery = self.0.events(Some(step));
+            let nothing = |delivery: &Delivery| delivery.events.is_empty();
+            (!delivery.as_ref().is_ok_and(nothing)).then_some(delivery)
+        })?;
+        match delivery {
+            None => Ok(Vec::new()),
+            Some(delivery) => delivery
+                .map(from_delivery)
+                .map_err(|error| from_device(&error)),
+        }
+    }
+
+    #[pyo3(signature = (timeout = None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<&'static str>> {
-        let deadline = timeout
-            .map(|seconds| {
-                Duration::try_from_secs_f64(seconds.max(0.0))
-                    .map_err(|_| bad_value("timeout", &seconds.to_string(), "give seconds"))
-            })
-            .transpose()?
-            .and_then(|timeout| Instant::now().checked_add(timeout));
-        loop {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let step = left.map_or(SIGNAL_INTERVAL, |left| left.min(SIGNAL_INTERVAL));
-            match py.detach(|| self.0.wait(Some(step))) {
-                Some(Ended::Closed) => return Ok(Some("closed")),
-                Some(Ended::InterfaceRemoved) => return Ok(Some("interface removed")),
-                Some(Ended::SocketRemoved) => return Ok(Some("control socket removed")),
-                Some(Ended::Failed(message)) => return Err(raise("DeviceError", message)),
-                None => py.check_signals()?,
-            }
-            if left.is_some_and(|left| left <= step) {
-                return Ok(None);
-            }
+        match until(py, timeout, |step| self.0.wait(Some(step)))? {
+            None => Ok(None),
+            Some(Ended::Closed) => Ok(Some("closed")),
+            Some(Ended::InterfaceRemoved) => Ok(Some("interface removed")),
+            Some(Ended::SocketRemoved) => Ok(Some("control socket removed")),
+            Some(Ended::Failed(message)) => Err(raise("DeviceError", message)),
         }
     }
 
@@ -167,4 +169,31 @@ fn parse_workers(value: i64) -> PyResult<usize> {
             "give a whole number from 1 to 16",
         )
     })
+}
+
+/// Waits step by step, with looks at Ctrl-C in between, until `wait` returns something or `timeout`
+/// seconds are over.
+fn until<T: Send>(
+    py: Python<'_>,
+    timeout: Option<f64>,
+    mut wait: impl FnMut(Duration) -> Option<T> + Send,
+) -> PyResult<Option<T>> {
+    let deadline = timeout
+        .map(|seconds| {
+            Duration::try_from_secs_f64(seconds.max(0.0))
+                .map_err(|_| bad_value("timeout", &seconds.to_string(), "give seconds"))
+        })
+        .transpose()?
+        .and_then(|timeout| Instant::now().checked_add(timeout));
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let step = left.map_or(SIGNAL_INTERVAL, |left| left.min(SIGNAL_INTERVAL));
+        if let Some(found) = py.detach(|| wait(step)) {
+            return Ok(Some(found));
+        }
+        py.check_signals()?;
+        if left.is_some_and(|left| left <= step) {
+            return Ok(None);
+        }
+    }
 }

@@ -4,6 +4,7 @@
 mod change;
 mod device;
 mod error;
+mod event;
 mod hub;
 mod key;
 mod log;
@@ -17,6 +18,8 @@ mod _native {
     use crate::change::PeerChange;
     #[pymodule_export]
     use crate::device::Device;
+    #[pymodule_export]
+    use crate::event::Event;
     #[pymodule_export]
     use crate::hub::Hub;
     #[pymodule_export]
