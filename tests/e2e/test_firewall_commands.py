@@ -88,6 +88,33 @@ def test_from_the_first_rule_to_the_one_in_force(server: Wgbind) -> None:
     assert "rule 4 is for these two, but for ping" in printed.stdout
 
 
+def test_rules_count_what_they_decide(server: Wgbind) -> None:
+    server.rewrite(*POLICY, ("peers -> internet : smtp log", "host -> peer:bob log"))
+    server.start()
+
+    def counted() -> dict[str, int]:
+        rules = server.status()["rules"]
+        assert [rule["text"] for rule in firewall(server, "show")["rules"]] == [
+            rule["text"] for rule in rules
+        ]
+        return {rule["text"]: rule["packets"] for rule in rules}
+
+    before = counted()
+    addresses = {name: ips[0] for name, (_, ips) in server.configured_peers().items()}
+    for name, count in (("alice", 3), ("bob", 2)):
+        target = addresses[name].partition("/")[0]
+        argv = ["ping", "-c", str(count), "-i", "0.2", "-W", "1", target]
+        server.namespace.run(argv, check=False)
+    after = counted()
+    grown = {text: after[text] - before[text] for text in after if after[text] != before[text]}
+    assert grown.pop("deny host -> peer:bob log") == 2
+    # Packets of one connection are counted once; IPv6 of the host itself comes by this way, too.
+    assert grown.pop("allow host -> peers") >= 1
+    assert grown == {}
+    printed = server.run("server", "status", server.name).stdout
+    assert "deny host -> peer:bob log" in printed
+
+
 def test_stopped_server_answers_by_its_settings(server: Wgbind) -> None:
     server.rewrite(*POLICY)
     assert not firewall(server, "show")["running"]

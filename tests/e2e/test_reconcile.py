@@ -84,7 +84,8 @@ def test_reload_applies_what_changed(host: Namespace, server: Wgbind) -> None:
         (before["addresses"][0], "10.99.0.1/24"),
     ]
     server.rewrite(*changes)
-    assert server.status() == {**before, "drops": server.status()["drops"]}
+    counted = {key: server.status()[key] for key in ("drops", "rules", "refused")}
+    assert server.status() == {**before, **counted}
     server.run("server", "reload", server.name)
 
     after = server.status()

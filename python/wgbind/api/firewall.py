@@ -37,7 +37,7 @@ class FirewallReport(_Report):
         policy: The section [policy] that they come from.
         egress: The interfaces to the internet; None for any.
         meaning: What the presets mean, in a line.
-        refused: Dropped packets by reason.
+        refused: Packets that were dropped though no rule denied them, by reason.
     """
 
     name: str

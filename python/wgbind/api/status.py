@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from wgbind._native import PublicKey
+from wgbind.api.firewall import RuleReport
 
 
 def _parse_public_key(value: Any) -> PublicKey:  # noqa: ANN401 (what came over the wire)
@@ -73,8 +74,10 @@ class ServerStatus(_Report):
         features: What the device uses of the kernel for speed, by the names of the settings; "off"
             is switched off there, "refused" by the kernel. Empty if stopped.
         drops: Packets and datagrams that the device dropped since its start, by reason.
-        refused: Packets that the firewall dropped since its last change, by where they wanted
-            to go.
+        rules: The firewall's rules in force, the presets' too, and what they counted; empty if
+            stopped.
+        forwards: The forwarded ports, likewise.
+        refused: Packets that the firewall dropped though no rule denied them, by reason.
         problems: What the host refused so far; it is tried again.
     """
 
@@ -94,5 +97,7 @@ class ServerStatus(_Report):
     peers: tuple[PeerReport, ...]
     features: dict[str, Literal["on", "off", "refused"]] = {}
     drops: dict[str, int] = {}
+    rules: tuple[RuleReport, ...] = ()
+    forwards: tuple[RuleReport, ...] = ()
     refused: dict[str, int] = {}
     problems: tuple[str, ...] = ()

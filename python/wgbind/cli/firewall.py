@@ -19,6 +19,8 @@ from wgbind.cli.output import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wgbind.api.firewall import PlanReport, RuleReport
 
 app = typer.Typer(
@@ -38,12 +40,7 @@ def show(server: ServerName = "wg0", as_json: Json = False) -> None:
     typer.echo(f"{found.meaning}.")
     if not found.running:
         remark(f"{server} is stopped: these are the rules of its settings")
-    for rules, word in ((found.rules, "RULE"), (found.forwards, "FORWARD")):
-        if rules:
-            typer.echo()
-            print_table(
-                ("NUMBER", word, "NAME", "PACKETS", "BYTES"), [_counted(rule) for rule in rules]
-            )
+    print_rules(found.rules, found.forwards)
     typer.echo("\nThe first rule that matches decides; what no rule allows is denied.")
     refused = [f"{reason} {count}" for reason, count in found.refused.items() if count]
     if refused:
@@ -105,6 +102,14 @@ def explain(
             *(("note", each) for each in found.remarks),
         ]
     )
+
+
+def print_rules(rules: Sequence[RuleReport], forwards: Sequence[RuleReport]) -> None:
+    """Print one line for each rule and forward, with what it counted."""
+    for found, word in ((rules, "RULE"), (forwards, "FORWARD")):
+        if found:
+            typer.echo()
+            print_table(("NO.", word, "NAME", "PACKETS", "BYTES"), list(map(_counted, found)))
 
 
 def _counted(rule: RuleReport) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from wgbind.cli.firewall import print_rules
 from wgbind.cli.library import open_server
 from wgbind.cli.output import (
     EXIT_CODES,
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from wgbind.api.status import PeerReport, ServerStatus
     from wgbind.server.server import Server
+
+_RULES_SHOWN = 20
 
 app = typer.Typer(
     help="Start, stop and see a server. NAME is its interface.",
@@ -97,6 +100,8 @@ def status(name: Name = "wg0", as_json: Json = False) -> None:
         return
     typer.echo(_headline(found))
     print_fields(_choices(found) + _traffic(found))
+    if len(found.rules) <= _RULES_SHOWN:
+        print_rules(found.rules, found.forwards)
     if found.peers:
         typer.echo()
         print_peers(found.peers)
@@ -168,6 +173,7 @@ def _traffic(status: ServerStatus) -> list[tuple[str, str]]:
         ("without", _absent(status.features)),
         ("dropped", _counts(status.drops)),
         ("refused", _counts(status.refused)),
+        ("rules", _rules(status)),
         *(("problem", problem) for problem in status.problems),
     ]
 
@@ -177,6 +183,12 @@ def _absent(features: Mapping[str, str]) -> str:
     return ", ".join(
         f"{name} ({reasons[state]})" for name, state in features.items() if state != "on"
     )
+
+
+def _rules(status: ServerStatus) -> str:
+    if len(status.rules) <= _RULES_SHOWN:
+        return ""
+    return f"{len(status.rules)}; `wgbind firewall show{_option(status.name)}` lists them"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

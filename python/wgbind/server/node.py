@@ -130,7 +130,7 @@ class Node:
                 os.getpid(),
                 self._started_at,
                 self._device.status(),
-                self._reconciler.refused(),
+                self.firewall(),
                 self._problems,
             ),
         )

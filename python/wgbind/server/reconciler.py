@@ -118,11 +118,6 @@ class Reconciler:
             self._device.set(**changes)
             _log_changes("device", [f"{name.replace('_', ' ')} set" for name in changes])
 
-    def refused(self) -> dict[str, int]:
-        """Return how many packets the firewall dropped, by reason."""
-        counters = firewall.current(self._paths.name)
-        return {} if counters is None else counters.refused
-
     def release(self) -> None:
         """Take back what was changed on the host; the device is closed before."""
         self._firewall.close()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from wgbind._native import DeviceStatus, PeerStatus
+    from wgbind.api.firewall import FirewallReport
     from wgbind.server.configuration import Configuration
     from wgbind.store.peer import Peer
 
@@ -27,7 +28,7 @@ class Running:
     pid: int
     started_at: datetime
     device: DeviceStatus
-    refused: dict[str, int]
+    firewall: FirewallReport
     problems: Sequence[str]
 
 
@@ -70,7 +71,9 @@ def report(
             "mtu": running.device.mtu,
             "features": running.device.features,
             "drops": running.device.drops,
-            "refused": running.refused,
+            "rules": running.firewall.rules,
+            "forwards": running.firewall.forwards,
+            "refused": running.firewall.refused,
             "problems": tuple(running.problems),
         }
     )
