@@ -175,6 +175,11 @@ def test_warnings_name_their_line_and_are_no_failure(server: Wgbind) -> None:
     }
     assert "never decides" in found[0]["message"]
     assert "there is no peer 'carol'" in found[1]["message"]
+    server.start()
+    reloaded = server.run("server", "reload", server.name)
+    assert reloaded.stderr.splitlines() == [
+        f"{each['place']}: warning: {each['message']}" for each in found
+    ]
 
 
 @pytest.mark.parametrize("command", ["show", "check", "plan"])

@@ -87,6 +87,7 @@ def test_rule_that_still_decides(rules: list[str]) -> None:
             ("forwards", 0),
             "fd99::1 is no address of a peer",
         ),
+        ("", {"forwards": ["tcp/20-30 -> peer:bob"]}, ("forwards", 0), "this host's own ssh"),
         ("", {"preset": ["site"], "networks": {}}, ("preset",), "none in [policy.networks]"),
         ("", {"groups": ["staff"]}, ("groups",), "peer bob is in 'guests', which is no group"),
         (

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
@@ -75,3 +77,21 @@ def test_what_is_no_policy_is_refused_by_schema_and_settings(policy: dict[str, A
     assert not Draft202012Validator(SCHEMA).is_valid(policy)
     with pytest.raises(ValidationError):
         PolicySettings.model_validate(policy)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+KEYS = sorted(PolicySettings.model_fields)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), JSON))
+def test_whatever_is_no_policy_is_a_validation_error(found: dict[str, Any]) -> None:
+    try:
+        PolicySettings.model_validate(found)
+    except ValidationError as error:
+        assert error.errors()
+    else:
+        assert Draft202012Validator(SCHEMA).is_valid(found)

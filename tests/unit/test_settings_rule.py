@@ -234,3 +234,17 @@ def test_every_well_known_name_is_a_service() -> None:
         assert parse_services(name, {}) == found
         assert all(service.protocol in {"tcp", "udp"} for service in found)
         assert name not in PROTOCOLS
+
+
+WORDS = ["allow", "deny", "staff", "any", "->", "→", ":", ",", "log", "tcp/22", "peer:", "::", "\t"]
+
+
+@pytest.mark.parametrize("kind", [Rule, Forward])
+@given(text=st.text() | st.lists(st.sampled_from(WORDS) | st.text(max_size=3)).map(" ".join))
+def test_any_text_is_one_or_told_in_a_line(kind: type[Rule | Forward], text: str) -> None:
+    try:
+        found = kind.parse(text, VOCABULARY)
+    except InputError as error:
+        assert str(error).isprintable()
+    else:
+        assert kind.parse(str(found), VOCABULARY) == found

@@ -110,7 +110,10 @@ def status(name: Name = "wg0", as_json: Json = False) -> None:
 @app.command(epilog=EXIT_CODES)
 def reload(name: Name = "wg0") -> None:
     """Let a running server read its settings again; sessions go on."""
-    problems = open_server(name).reload()
+    server = open_server(name)
+    problems = server.reload()
+    for finding in server.firewall.check():
+        remark(f"{finding.place}: {finding.severity}: {finding.message}")
     for problem in problems:
         remark(f"warning: not applied yet: {problem}")
     if problems:

@@ -7,6 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from wgbind.settings.rule import may_meet
+from wgbind.settings.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from wgbind.settings.policy import NetworkSettings
     from wgbind.settings.reference import Reference
     from wgbind.settings.rule import Rule
-    from wgbind.settings.service import Service
+
+SSH = Service("tcp", 22, 22)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,9 @@ def findings(
             yield Finding(("groups",), message)
     for index, forward in enumerate(policy.settings.forwards):
         to = forward.to
+        if forward.service.covers(SSH):
+            message = "it takes the port of this host's own ssh: be sure of another way in"
+            yield Finding(("forwards", index), message)
         if to.kind == "peer" and to.name not in members:
             yield Finding(("forwards", index), f"there is no peer {to.name!r}; it leads nowhere")
         elif to.prefix is not None and policy.owner(to.prefix.network_address) is None:

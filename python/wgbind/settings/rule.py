@@ -70,7 +70,7 @@ class Rule:
 
         Raises `InputError`.
         """
-        action, _, rest = text.strip().partition(" ")
+        action, rest = (*text.split(None, 1), "", "")[:2]
         ends = ARROW.split(rest)
         if len(ends) != 2:
             raise InputError(f"{text!r} is not a rule, such as 'allow staff -> lan : ssh, ping'")
