@@ -10,6 +10,7 @@ of the links, and tells who calls with which address.
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from harness.topology import Link
 from net.host import Host
 from net.tunnel import blocked
 from net.tunnel import connect as caller
+from net.tunnel import family as family_of
 
 FAMILIES = ("ipv4", "ipv6")
 
@@ -38,7 +40,14 @@ table inet site {
 
 @dataclass
 class World:
-    """The hosts of the picture; the addresses are those that world knows the hosts by."""
+    """The hosts of the picture.
+
+    Attributes:
+        ends: The addresses of the hosts on their links.
+        gateways: World's on these links, and the server's on lan's.
+        lan_link: The network behind the server.
+        elsewhere: Addresses of world that are on no link.
+    """
 
     a: Host
     site: Host
@@ -48,13 +57,31 @@ class World:
     ends: dict[str, Addresses]
     gateways: dict[str, Addresses]
     lan_link: Link
+    elsewhere: Addresses
 
-    def cut_off(self, client: Host, family: str) -> bool:
-        """Whether a client cannot call world: no answer, or told that there is no way."""
-        try:
-            return blocked(client, self.world, getattr(self.gateways["a"], family))
-        except OSError:
-            return True
+
+def cut_off(client: Host, server: Host, address: str) -> bool:
+    """Whether a client cannot call another: no answer, or told that there is no way."""
+    try:
+        return blocked(client, server, address)
+    except OSError:
+        return True
+
+
+def called(client: Host, server: Host, address: str, listener_address: str) -> bool:
+    """Whether a client that calls port 8080 of `address` speaks to port 80 of the server's."""
+    kind = family_of(address)
+    with (
+        server.call(socket.create_server, (listener_address, 80), family=kind) as listener,
+        client.call(socket.socket, kind, socket.SOCK_STREAM) as sock,
+    ):
+        sock.settimeout(5)
+        sock.connect((address, 8080))
+        listener.settimeout(5)
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.sendall(b"answer")
+            return sock.recv(100) == b"answer"
 
 
 @pytest.fixture
@@ -82,7 +109,10 @@ def hosts() -> Iterator[World]:
             for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
                 host.sysctl(key, "1")
         site.run(["nft", "-f", "-"], text=MASQUERADE)
-        yield World(a, site, world, server, lan, ends, gateways, links["lan"])
+        elsewhere = Link.random().host(1)
+        for address in elsewhere.with_prefix():
+            world.add_address("lo", address)
+        yield World(a, site, world, server, lan, ends, gateways, links["lan"], elsewhere)
 
 
 @pytest.fixture
@@ -167,7 +197,7 @@ def test_exit_through_a_peer(hosts: World, server: Wgbind, tmp_path: Path) -> No
     server.start()
     (problem,) = server.status()["problems"]
     assert "no peer has the routed network 0.0.0.0/0" in problem
-    assert hosts.cut_off(hosts.server, "ipv4")
+    assert cut_off(hosts.server, hosts.world, hosts.gateways["a"].ipv4)
 
     site = enter(server, hosts.site, "site", tmp_path, *EXIT_ROUTES)
     a = enter(server, hosts.a, "a", tmp_path)
@@ -185,7 +215,7 @@ def test_exit_through_a_peer(hosts: World, server: Wgbind, tmp_path: Path) -> No
     assert site.latest_handshake() > 0
 
     os.kill(server.status()["pid"], signal.SIGKILL)
-    assert hosts.cut_off(hosts.server, "ipv4")
+    assert cut_off(hosts.server, hosts.world, hosts.gateways["a"].ipv4)
     server.start()
     rules = host_state(hosts.server)["rules"]
     server.run("server", "reload", server.name)
@@ -194,3 +224,75 @@ def test_exit_through_a_peer(hosts: World, server: Wgbind, tmp_path: Path) -> No
     server.stop()
     hosts.server.sysctl("net.ipv4.conf.all.rp_filter", "0")
     assert host_state(hosts.server) == before
+
+
+def test_a_group_leaves_by_its_uplink_and_calls_are_answered_there(
+    hosts: World, server: Wgbind, tmp_path: Path
+) -> None:
+    gateways = hosts.gateways["up2"]
+    configure(
+        server,
+        ('# endpoint = "vpn.example.org"', f'endpoint = "{hosts.ends["up1"].ipv4}"'),
+        ("groups = []", 'groups = ["guests"]'),
+        ("forwards = []", 'forwards = ["tcp/8080 -> peer:a : 80"]'),
+        ("[routing.uplinks]", f'[routing.uplinks]\nup2 = ["{gateways.ipv4}", "{gateways.ipv6}"]'),
+        ("[routing.egress_for]", '[routing.egress_for]\nguests = "up2"'),
+    )
+    before = host_state(hosts.server)
+    server.start()
+    a = enter(server, hosts.a, "a", tmp_path, "--group", "guests")
+    site = enter(server, hosts.site, "site", tmp_path)
+    for family, version in zip(FAMILIES, ("-4", "-6"), strict=True):
+        target = getattr(hosts.elsewhere, family)
+        for client in (a, site):
+            client.namespace.ip(version, "route", "add", target, "dev", client.interface)
+        assert caller(hosts.a, hosts.world, target) == getattr(hosts.ends["up2"], family)
+        assert caller(hosts.site, hosts.world, target) == getattr(hosts.ends["up1"], family)
+        own = getattr(hosts.ends["up2"], family)
+        # The answer to world's address finds its way through the tunnel, too.
+        hosts.a.ip(version, "route", "add", getattr(gateways, family), "dev", a.interface)
+        with count_packets(hosts.world, 'iifname "to-up1" tcp sport 8080') as wrong:
+            assert called(hosts.world, hosts.a, own, getattr(a, family))
+            assert wrong() == 0
+
+    hosts.server.ip("link", "set", "up2", "down")
+    for family in FAMILIES:
+        assert cut_off(hosts.a, hosts.world, getattr(hosts.elsewhere, family))
+    server.stop()
+    after = host_state(hosts.server)
+    assert (after["rules"], after["nftables"]) == (before["rules"], before["nftables"])
+
+
+def test_a_network_takes_the_exit_and_nothing_else(
+    hosts: World, server: Wgbind, tmp_path: Path
+) -> None:
+    lan = f'lan = ["{hosts.lan_link.ipv4}", "{hosts.lan_link.ipv6}"]'
+    configure(
+        server,
+        ('# endpoint = "vpn.example.org"', f'endpoint = "{hosts.ends["up1"].ipv4}"'),
+        ("rules = []", 'rules = ["allow lan -> peer:site"]'),
+        ("[policy.networks]", f"[policy.networks]\n{lan}"),
+        ("exit = []", 'exit = ["lan"]'),
+    )
+    server.start()
+    site = enter(server, hosts.site, "site", tmp_path, *EXIT_ROUTES)
+    inner = server.status()["addresses"][0].partition("/")[0]
+    assert ping(hosts.site, inner).lost == 0
+    for family, version in zip(FAMILIES, ("-4", "-6"), strict=True):
+        network = str(getattr(hosts.lan_link, family))
+        hosts.site.ip(version, "route", "add", network, "dev", site.interface)
+        target, seen = getattr(hosts.gateways["site"], family), getattr(hosts.ends["site"], family)
+        assert caller(hosts.lan, hosts.world, target) == seen
+        # What this host sends itself keeps its way.
+        own = getattr(hosts.ends["up1"], family)
+        assert caller(hosts.server, hosts.world, target) == own
+
+    os.kill(server.status()["pid"], signal.SIGKILL)
+    for family in FAMILIES:
+        assert cut_off(hosts.lan, hosts.world, getattr(hosts.gateways["site"], family))
+    server.stop()
+    for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+        hosts.server.sysctl(key, "1")
+    for family in FAMILIES:
+        own = getattr(hosts.lan_link.host(2), family)
+        assert caller(hosts.lan, hosts.world, getattr(hosts.gateways["site"], family)) == own

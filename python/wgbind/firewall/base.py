@@ -1,6 +1,7 @@
 """The base chains of a table: what holds before, after and whatever the policy says.
 
     prerouting   what comes from the tunnel has an address that a peer can have
+    ways         what leaves by a way of its own is marked
     forwards     calls of forwarded ports go where they lead
     input        what the tunnel may reach on this host itself
     forward      peer to peer, peers to other networks and other networks to peers
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 from wgbind.firewall import expression
 from wgbind.firewall.expression import ACCEPT, CLAMP_MSS, DROP, ICMP, REDIRECT, State
 from wgbind.firewall.forwards import admissions, masquerades, translations
+from wgbind.firewall.mark import arrivals, ways
 from wgbind.firewall.population import VERSIONS
 from wgbind.firewall.table import (
     FORWARD,
@@ -39,8 +41,8 @@ if TYPE_CHECKING:
     from wgbind.firewall.frame import Builder, Frame
     from wgbind.settings.reference import Zone
 
-RAW, DSTNAT, FILTER, SRCNAT = -300, -100, 0, 100
-"""Priorities (nft(8), "Standard priority names"); raw is before connection tracking."""
+RAW, MANGLE, DSTNAT, FILTER, SRCNAT = -300, -150, -100, 0, 100
+"""Priorities (nft(8), "Standard priority names"); connection tracking is between raw and mangle."""
 
 _MEMORY_SECONDS = 10
 """How long the limit of new connections remembers an address that begins none."""
@@ -53,6 +55,7 @@ def build(frame: Frame, builder: Builder) -> None:
     """Build all base chains, and with them the others."""
     chains = _Base(frame, builder)
     builder.base("prerouting", Hook("filter", PREROUTING, RAW), chains.prerouting())
+    builder.base("ways", Hook("filter", PREROUTING, MANGLE), ways(frame))
     builder.base("forwards", Hook("nat", PREROUTING, DSTNAT), translations(frame, builder))
     builder.base("input", Hook("filter", INPUT, FILTER), chains.input())
     builder.base("forward", Hook("filter", FORWARD, FILTER), chains.forward())
@@ -98,6 +101,7 @@ class _Base:
         stateless = expression.ct_state_not(State.ESTABLISHED | State.RELATED | State.NEW)
         yield Rule(self._from_tunnel + stateless + self._drop("invalid"))
         yield from self._limit()
+        yield from arrivals(self._frame)
         yield from admissions(self._frame, self._builder)
         both = self._from_tunnel + self._to_tunnel
         yield from self._way("to_peers", "tunnel", "tunnel", both)

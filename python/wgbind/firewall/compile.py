@@ -61,6 +61,7 @@ def compile_policy(policy: Policy, previous: Compiled | None = None) -> Compiled
         members.names,
         members.sources,
         tuple(_targets(policy)),
+        policy.marks,
     )
     if previous is not None and previous.frame == frame:
         shared = previous.table
@@ -84,8 +85,9 @@ def table_name(interface: str) -> str:
 
 
 def _named(policy: Policy) -> frozenset[Name]:
-    """Return the groups and peers that rules name."""
-    return frozenset(
+    """Return the groups and peers that rules and marks name."""
+    marked = frozenset(("group", group) for group, _ in policy.marks.groups)
+    return marked | frozenset(
         (reference.kind, reference.name)
         for rule in policy.rules
         for reference in (*rule.sources, *rule.destinations)

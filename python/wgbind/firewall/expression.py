@@ -41,8 +41,8 @@ _ADDRESS: dict[tuple[Version, Side], tuple[int, int]] = {  # offset and length i
 _REG_VERDICT, _REG_1, _REG_2 = 0, 1, 2
 _NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
 _EQUAL, _UNEQUAL, _LESS_EQUAL, _GREATER_EQUAL = 0, 1, 3, 5
-_META_IIFNAME, _META_OIFNAME, _META_NFPROTO, _META_L4PROTO = 6, 7, 15, 16
-_CT_STATE, _CT_STATUS, _CT_PROTO_DST = 0, 2, 12
+_META_MARK, _META_IIFNAME, _META_OIFNAME, _META_NFPROTO, _META_L4PROTO = 3, 6, 7, 15, 16
+_CT_STATE, _CT_STATUS, _CT_MARK, _CT_PROTO_DST = 0, 2, 3, 12
 _CT_ORIGINAL = 0
 _IPS_CONFIRMED, _IPS_DST_NAT = 1 << 3, 1 << 5  # linux/netfilter/nf_conntrack_common.h
 _SYN = 0x02
@@ -198,6 +198,13 @@ FIRST = ct_state(State.NEW) + _ct_flags(_CT_STATUS, _IPS_CONFIRMED, _EQUAL)
 DNATED = _ct_flags(_CT_STATUS, _IPS_DST_NAT, _UNEQUAL)
 """Match connections whose destination was translated."""
 
+MARK_LIKE_CONNECTION = (
+    _ct_flags(_CT_MARK, 0xFFFFFFFF, _UNEQUAL)
+    + _expression("ct", number(1, _REG_1), number(2, _CT_MARK))
+    + _expression("meta", number(2, _META_MARK), number(3, _REG_1))
+)
+"""Give the packet the mark of its connection, if that has one."""
+
 TO_LOCAL_ADDRESS = _expression("fib", number(1, _REG_1), number(2, 3), number(3, 2)) + _compare(
     struct.pack("=I", 2)
 )
@@ -292,6 +299,13 @@ What it writes is the smaller MTU of the routes to both ends, less the headers
 """
 
 MASQUERADE: Expression = _expression("masq")
+
+
+@lru_cache
+def mark_connection(mark: int) -> Expression:
+    """Give the packet's connection a mark."""
+    value = _load(_REG_1, struct.pack("=I", mark))
+    return value + _expression("ct", number(2, _CT_MARK), number(4, _REG_1))
 
 
 def translate_destination(to: Address, port: int | None) -> Expression:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from wgbind.firewall.expression import Version
+    from wgbind.firewall.policy import Marks
     from wgbind.firewall.population import Whose
     from wgbind.settings.address import Address, InterfaceAddress
     from wgbind.settings.forward import Forward
@@ -48,6 +49,7 @@ class Frame:
         members: The sets with the addresses of a group or peer.
         sources: The set of addresses that packets from the tunnel can have.
         targets: The forwards, and where each leads: at most one address of an IP version.
+        marks: For connections with a way of their own.
     """
 
     interface: str
@@ -59,6 +61,7 @@ class Frame:
     members: Mapping[Whose, tuple[str, ...]]
     sources: Mapping[Version, str]
     targets: tuple[tuple[Forward, tuple[Address, ...]], ...]
+    marks: Marks
 
 
 class Builder:

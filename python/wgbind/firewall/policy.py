@@ -47,6 +47,19 @@ class Member(Protocol):
 
 
 @dataclass(frozen=True)
+class Marks:
+    """The marks of connections that leave by a way of their own, which routing rules know.
+
+    Attributes:
+        uplinks: For interfaces: of what other networks begin by them.
+        groups: For groups: of what their peers begin; the first that a peer is in counts.
+    """
+
+    uplinks: tuple[tuple[str, int], ...] = ()
+    groups: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
 class Policy:
     """Who reaches whom through the tunnel of one server.
 
@@ -56,6 +69,7 @@ class Policy:
         egress: The interfaces to the internet; None for any but the tunnel's.
         settings: The section [policy].
         members: The peers.
+        marks: For connections with a way of their own.
 
     Raises `InputError` for an interface's name that is none.
     """
@@ -65,6 +79,7 @@ class Policy:
     egress: tuple[str, ...] | None
     settings: PolicySettings
     members: tuple[Member, ...] = ()
+    marks: Marks = Marks()
 
     def __post_init__(self) -> None:
         for name in (self.interface, *(self.egress or ())):

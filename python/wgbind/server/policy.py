@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from wgbind.firewall.policy import Policy
 from wgbind.server.advertised import egress
+from wgbind.server.routing_plan import marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,4 +26,5 @@ def resolve(
         egress(settings, host),
         settings.policy,
         tuple(members),
+        marks(settings.routing),
     )

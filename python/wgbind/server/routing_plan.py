@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from wgbind.firewall.policy import Marks
 from wgbind.net.route import Route
 from wgbind.net.rule import Rule
 from wgbind.net.uplink import Uplink
@@ -57,6 +58,15 @@ def ways(routing: RoutingSettings) -> dict[str, int]:
 def way_mark(number: int) -> int:
     """Return the firewall mark, in the bits of `WAY_MASK`, of packets that take a way."""
     return number << 24
+
+
+def marks(routing: RoutingSettings) -> Marks:
+    """Return the marks by which the firewall says which connection takes which way."""
+    numbers = ways(routing)
+    return Marks(
+        uplinks=tuple((name, way_mark(numbers[name])) for name in routing.uplinks),
+        groups=tuple((group, way_mark(numbers[way])) for group, way in routing.egress_for.items()),
+    )
 
 
 def needs_rules(routing: RoutingSettings) -> bool:
