@@ -182,8 +182,8 @@ def test_warnings_name_their_line_and_are_no_failure(server: Wgbind) -> None:
     ]
 
 
-@pytest.mark.parametrize("command", ["show", "check", "plan"])
-def test_text_for_people(server: Wgbind, command: str) -> None:
-    printed = server.run("firewall", command, "--server", server.name)
-    assert printed.stdout
-    assert "{" not in printed.stdout
+def test_text_for_people(server: Wgbind) -> None:
+    for command in ("show", "check", "plan"):
+        printed = server.run("firewall", command, "--server", server.name).stdout
+        assert printed
+        assert "{" not in printed

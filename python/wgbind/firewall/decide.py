@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from wgbind.errors import InputError
 from wgbind.settings.rule import CONCERNED
 
 if TYPE_CHECKING:
     from wgbind.firewall.policy import Policy
-    from wgbind.settings.address import Address, Network
+    from wgbind.settings.address import Address
     from wgbind.settings.reference import Reference, Zone
     from wgbind.settings.rule import Rule
     from wgbind.settings.service import Service
+
+FlowProtocol: TypeAlias = Literal["tcp", "udp", "icmp", "ping"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Flow:
 
     source: End
     destination: End
-    protocol: Literal["tcp", "udp", "icmp", "ping"]
+    protocol: FlowProtocol
     port: int = 0
 
 
@@ -101,24 +103,20 @@ def is_end(policy: Policy, reference: Reference, end: End) -> bool:
                 end.zone == "outside"
                 and (policy.egress is None or end.interface in policy.egress)
                 and not any(
-                    _holds(prefix, end.address)
+                    end.address in prefix
                     for network in policy.settings.networks.values()
                     for prefix in network.prefixes
                 )
             )
         case "prefix":
-            return reference.prefix is not None and _holds(reference.prefix, end.address)
+            return reference.prefix is not None and end.address in reference.prefix
 
 
 def _is_in_network(policy: Policy, name: str, end: End) -> bool:
     network = policy.settings.networks[name]
     if network.interface not in {None, end.interface}:
         return False
-    return any(_holds(prefix, end.address) for prefix in network.prefixes)
-
-
-def _holds(prefix: Network, address: Address) -> bool:
-    return prefix.version == address.version and address in prefix
+    return any(end.address in prefix for prefix in network.prefixes)
 
 
 def _is_service(service: Service, flow: Flow) -> bool:

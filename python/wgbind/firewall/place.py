@@ -67,7 +67,7 @@ def _peers(
         if member.name in names:
             label = f"peer:{member.name}"
         for address in _addresses(policy, member):
-            within = [prefix for prefix in literals if _holds(prefix, address)]
+            within = [prefix for prefix in literals if address in prefix]
             inner = max(within, key=lambda prefix: prefix.prefixlen, default=None)
             place = label if inner is None else f"{label} in {inner}"
             found.setdefault((place, address.version), {}).setdefault(member.name, address)
@@ -115,7 +115,7 @@ def _internet(policies: Iterable[Policy], holes: Sequence[Network]) -> Iterator[
         for internet in INTERNET:
             everything = ip_network(f"{internet}/0", strict=False)
             address: Address | None = internet
-            if any(_holds(network, internet) for network in holes):
+            if any(internet in network for network in holes):
                 address = next(_candidates(everything, holes), None)
             if address is not None:
                 yield Place(label, End("outside", address, name))
@@ -153,7 +153,3 @@ def _candidates(prefix: Network, holes: Iterable[Network]) -> Iterator[Address]:
 def _first(network: Network) -> Address:
     """Return the first address that a host may have there."""
     return network[1] if network.num_addresses > 2 else network[0]
-
-
-def _holds(prefix: Network, address: Address) -> bool:
-    return prefix.version == address.version and address in prefix

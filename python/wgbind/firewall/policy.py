@@ -130,9 +130,7 @@ class Policy:
         """Whether an address is one that nobody in the tunnel can have."""
         if any(source == address.ip for address in self.addresses):
             return True
-        return not any(
-            network.version == source.version and source in network for network in self._tunnel
-        )
+        return not any(source in network for network in self._tunnel)
 
     @cached_property
     def _tunnel(self) -> tuple[Network, ...]:

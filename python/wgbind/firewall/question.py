@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from wgbind.errors import InputError, NotFoundError
-from wgbind.firewall.decide import End, Flow
+from wgbind.firewall.decide import End, Flow, FlowProtocol
 from wgbind.firewall.place import INTERNET
 from wgbind.settings.address import parse_address
 from wgbind.settings.service import PORT_MAX
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from wgbind.settings.address import Address
 
     WayTo: TypeAlias = Callable[[Address, Address | None], Way | None]
-
-FlowProtocol: TypeAlias = Literal["tcp", "udp", "icmp", "ping"]
 
 _BRACKETED = re.compile(r"\[(?P<end>.*)\]:(?P<port>[0-9]{1,9})")
 _WITH_PORT = re.compile(r"(?P<end>.+):(?P<port>[0-9]{1,9})")
@@ -121,7 +119,7 @@ def _end(address: Address, policy: Policy, way: Way | None) -> End:
 
 def _is_routed(address: Address, policy: Policy) -> bool:
     return any(
-        network.prefixlen > 0 and network.version == address.version and address in network
+        network.prefixlen > 0 and address in network
         for member in policy.members
         for network in member.routed_networks
     )

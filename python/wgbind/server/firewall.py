@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from wgbind.firewall.decide import End, Flow
     from wgbind.net.way import Way
     from wgbind.server.server import Server
-    from wgbind.settings.address import Address, Network
+    from wgbind.settings.address import Address
     from wgbind.settings.forward import Forward
 
 
@@ -155,7 +155,7 @@ class Firewall:
             if owner is not None:
                 peer = self._server.peers.get(owner.name)
                 allowed = self._server.peers.client_configuration(peer).allowed_ips
-                if not any(_holds(network, other.address) for network in allowed):
+                if not any(other.address in network for network in allowed):
                     verb = "send to" if end is flow.source else "take from"
                     yield (
                         f"{owner.name} itself does not {verb} {other.address}: its AllowedIPs are "
@@ -223,7 +223,3 @@ def _words(policy: Policy, end: End) -> str:
 
 def _service(flow: Flow) -> str:
     return f"{flow.protocol}/{flow.port}" if flow.port else flow.protocol
-
-
-def _holds(network: Network, address: Address) -> bool:
-    return network.version == address.version and address in network

@@ -260,7 +260,7 @@ class PolicySettings(Section):
     )
     connection_limit: Annotated[int, Field(strict=True, ge=1)] | None = Field(
         default=None,
-        description="New connections that each peer may begin in a second.",
+        description="New connections that each address of a peer may begin in a second.",
         examples=[50],
     )
 
