@@ -1,5 +1,6 @@
 """The section [routing] of a settings file: what it takes, and what it says of mistakes."""
 
+import re
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 from wgbind.errors import SettingsError
 from wgbind.settings import toml
 from wgbind.settings.model import ServerSettings
+
+DOCUMENT = Path(__file__).parents[2].joinpath("docs/routing.md").read_text()
 
 HEAD = """
 [interface]
@@ -79,3 +82,10 @@ def test_mistakes(tmp_path: Path, text: str, line: int, message: str) -> None:
         load(tmp_path, text)
     assert message in str(error.value)
     assert f"wg0.toml:{LINE + line}:" in str(error.value)
+
+
+@pytest.mark.parametrize("example", re.findall(r"```toml\n(.*?)```", DOCUMENT, re.DOTALL))
+def test_examples_of_the_document(tmp_path: Path, example: str) -> None:
+    path = tmp_path / "wg0.toml"
+    path.write_text(f'[interface]\naddresses = ["10.8.0.1/24"]\n{example}')
+    assert toml.load(path).model_dump(exclude_defaults=True).keys() > {"interface"}
