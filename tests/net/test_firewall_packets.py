@@ -3,6 +3,7 @@
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_interface, ip_network
 from typing import Any
 
@@ -199,6 +200,69 @@ def test_nobody_outside_reaches_a_peer() -> None:
                     assert blocked(host, tunnel.a, A[version])
         assert ping(tunnel.lan, B[0], count=1, deadline=1).received == 0
         assert dropped(tunnel).keys() == {"from_networks"}
+
+
+@pytest.mark.parametrize(
+    "forbidding",
+    [
+        {"preset": "hub"},
+        {"egress": ("side",)},
+        {"rules": ["deny staff -> internet"]},
+        {"rules": ["deny guests -> any"], "members": (Peer.of("a", "guests", *A),)},
+    ],
+)
+@pytest.mark.parametrize("version", [0, 1])
+def test_a_flow_ends_with_its_permission(
+    tunnel: Tunnel, forbidding: dict[str, Any], version: int
+) -> None:
+    with flow(tunnel, version) as (peer, lan, firewall):
+        tunnel.server.call(firewall.apply, policy(tunnel.name, **forbidding))
+        peer.sendall(b"no more")
+        lan.sendall(b"nor answers")
+        for end in (peer, lan):
+            # The kernel forgets the translation, too, and the server itself answers.
+            with pytest.raises((TimeoutError, ConnectionResetError)):
+                end.recv(100)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"rules": ["deny guests -> any", "deny staff -> internet : udp"], "egress": None},
+        {"rules": ["allow guests -> internet"], "members": (Peer.of("a", "guests", *A),)},
+        {"rules": ["allow any -> internet : tcp"], "preset": "isolated"},
+    ],
+)
+@pytest.mark.parametrize("version", [0, 1])
+def test_a_flow_outlives_other_changes(tunnel: Tunnel, other: dict[str, Any], version: int) -> None:
+    with flow(tunnel, version) as (peer, lan, firewall):
+        wanted = policy(tunnel.name, **other)
+        assert tunnel.server.call(firewall.apply, wanted) is True
+        for end, opposite in ((lan, peer), (peer, lan)):
+            end.sendall(b"still")
+            assert opposite.recv(100) == b"still"
+
+
+@contextmanager
+def flow(tunnel: Tunnel, version: int) -> Iterator[tuple[socket.socket, socket.socket, Firewall]]:
+    """A TCP connection of a with the lan, and the firewall that allowed it."""
+    address = LAN[version]
+    with (
+        tunnel.server.call(Firewall, tunnel.name) as firewall,
+        tunnel.lan.call(socket.create_server, (address, 0), family=family(address)) as listener,
+    ):
+        tunnel.server.call(firewall.apply, policy(tunnel.name))
+        with (
+            tunnel.a.call(socket.create_connection, listener.getsockname()[:2]) as peer,
+            listener.accept()[0] as lan,
+        ):
+            for end, other in ((peer, lan), (lan, peer)):
+                end.settimeout(0.3)
+                # Closing sends a reset, and nothing again and again that other tests would count.
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                end.sendall(b"while it may")
+                assert other.recv(100) == b"while it may"
+            yield peer, lan, firewall
 
 
 def test_what_has_no_state_does_not_leave_without_nat(tunnel: Tunnel) -> None:

@@ -6,15 +6,18 @@ which no rule looks up yet (see `table`).
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from wgbind.errors import FirewallError
+from wgbind.errors import FirewallError, WgbindError
 from wgbind.firewall.compile import compile_policy, table_name
+from wgbind.firewall.conntrack import end_forbidden
 from wgbind.firewall.frame import REASONS, counter_name
 from wgbind.firewall.listing import Counter, list_counters, list_rules, read_table
-from wgbind.firewall.nfnetlink import Kind, Message, Nfnetlink, StaleError, next_generation, text
+from wgbind.firewall.nfnetlink import StaleError, text
+from wgbind.firewall.nftables import Kind, Message, NfTables, next_generation
 from wgbind.firewall.table import UNREAD, Chain, difference, prepared
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from wgbind.firewall.policy import Policy
     from wgbind.settings.forward import Forward
     from wgbind.settings.rule import Rule
+
+_log = logging.getLogger(__name__)
 
 ATTEMPTS = 20
 """How often a transaction is made anew because others change their rules just then."""
@@ -61,7 +66,7 @@ class Firewall:
 
     def __init__(self, interface: str) -> None:
         self._table = table_name(interface)
-        self._kernel = Nfnetlink()
+        self._kernel = NfTables()
         self._applied: Compiled | None = None
         self._listing: Listing = {}
         self._generation = 0
@@ -84,8 +89,9 @@ class Firewall:
     def apply(self, policy: Policy) -> bool:
         """Put a policy in force, in place of the interface's earlier one.
 
-        Returns whether anything had to change. Raises `FirewallError` if the kernel refuses, in
-        which case nothing changed; `PrivilegeError` without the right.
+        Connections that it does not allow any more end. Returns whether anything had to change.
+        Raises `FirewallError` if the kernel refuses, in which case nothing changed;
+        `PrivilegeError` without the right.
         """
         for _ in range(ATTEMPTS):
             with suppress(StaleError):
@@ -96,6 +102,7 @@ class Firewall:
         )
 
     def _apply(self, policy: Policy) -> bool:
+        before = self._applied
         generation = self._kernel.generation()
         if generation != self._generation and not self._is_intact():
             self._applied = None
@@ -111,6 +118,8 @@ class Firewall:
             self._applied = None  # until the rest is done, too
             generation = next_generation(generation)
         self._generation = generation
+        if before is None or wanted.may_deny(before):
+            _end_forbidden(policy)
         if any(step.kind in {Kind.NEW_RULE, Kind.DELETE_RULE} for step in exchange):
             self._listing = list_rules(self._kernel, self._table)
             if self._kernel.generation() != generation:
@@ -130,13 +139,23 @@ class Firewall:
         )
 
 
+def _end_forbidden(policy: Policy) -> None:
+    try:
+        ended = end_forbidden(policy)
+    except WgbindError as error:
+        _log.warning("firewall: connections that older rules allowed go on: %s", error)
+    else:
+        if ended:
+            _log.info("firewall: %d connections ended that the rules do not allow any more", ended)
+
+
 def remove(interface: str) -> bool:
     """Remove an interface's table and return whether there was one.
 
     Raises `FirewallError`, `PrivilegeError`.
     """
     body = text(1, table_name(interface))
-    with Nfnetlink() as kernel:
+    with NfTables() as kernel:
         if kernel.get(Kind.GET_TABLE, body) is None:
             return False
         kernel.commit([Message(Kind.DELETE_TABLE, 0, body)])
@@ -149,7 +168,7 @@ def current(interface: str) -> Counters | None:
     Raises `FirewallError`, `PrivilegeError`.
     """
     table = table_name(interface)
-    with Nfnetlink() as kernel:
+    with NfTables() as kernel:
         if kernel.get(Kind.GET_TABLE, text(1, table)) is None:
             return None
         return Counters(dict(list_counters(kernel, table)))

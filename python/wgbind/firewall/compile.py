@@ -10,20 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wgbind.firewall import base
-from wgbind.firewall.expression import version_of
 from wgbind.firewall.frame import Builder, Frame, constant_name, identifier
 from wgbind.firewall.population import VERSIONS, Population
 from wgbind.firewall.table import Set, Table
 from wgbind.firewall.way import ADDRESS_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from wgbind.firewall.expression import Version
     from wgbind.firewall.policy import Policy
     from wgbind.firewall.population import Name, Whose
-    from wgbind.settings.address import Address
-    from wgbind.settings.forward import Forward
 
 
 @dataclass(frozen=True)
@@ -41,6 +37,13 @@ class Compiled:
     frame: Frame
     population: Population
     standing: Mapping[Whose, str]
+
+    def may_deny(self, previous: Compiled) -> bool:
+        """Whether anything may be denied that was allowed: more changed than that peers came."""
+        return self.frame != previous.frame or any(
+            previous.table.sets[name].elements - self.table.sets[name].elements
+            for name in self.standing.values()
+        )
 
 
 def compile_policy(policy: Policy, previous: Compiled | None = None) -> Compiled:
@@ -60,7 +63,7 @@ def compile_policy(policy: Policy, previous: Compiled | None = None) -> Compiled
         {name: policy.nat(name) for name in policy.settings.networks},
         members.names,
         members.sources,
-        tuple(_targets(policy)),
+        policy.targets,
         policy.marks,
     )
     if previous is not None and previous.frame == frame:
@@ -93,18 +96,6 @@ def _named(policy: Policy) -> frozenset[Name]:
         for reference in (*rule.sources, *rule.destinations)
         if reference.kind in {"group", "peer"}
     )
-
-
-def _targets(policy: Policy) -> Iterator[tuple[Forward, tuple[Address, ...]]]:
-    for forward in policy.settings.forwards:
-        if forward.to.prefix is not None:
-            yield forward, (forward.to.prefix.network_address,)
-            continue
-        addresses: dict[Version, Address] = {}
-        for member in policy.members:
-            for address in member.addresses if member.name == forward.to.name else ():
-                addresses.setdefault(version_of(address), address)
-        yield forward, tuple(addresses.values())
 
 
 class _Members:

@@ -31,12 +31,13 @@ class End:
 class Flow:
     """The first packet of a connection; `port` is the destination's, for tcp and udp.
 
-    `icmp` is any message of ICMP or ICMPv6 but an echo request, which is `ping`.
+    `icmp` is any message of ICMP or ICMPv6 but an echo request, which is `ping`; `other` is what no
+    service names.
     """
 
     source: End
     destination: End
-    protocol: FlowProtocol
+    protocol: FlowProtocol | Literal["other"]
     port: int = 0
 
 

@@ -6,7 +6,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from wgbind.firewall.nfnetlink import Kind, attribute, attributes, number, text
+from wgbind.firewall.nfnetlink import attribute, attributes, number, text
+from wgbind.firewall.nftables import Kind
 from wgbind.firewall.table import (
     ELEMENT_INTERVAL_END,
     SET_INTERVAL,
@@ -21,7 +22,7 @@ from wgbind.firewall.table import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wgbind.firewall.nfnetlink import Nfnetlink
+    from wgbind.firewall.nftables import NfTables
     from wgbind.firewall.table import Range
 
 Listing: TypeAlias = dict[str, list[tuple[bytes, bytes]]]
@@ -38,7 +39,7 @@ class Counter:
     bytes: int
 
 
-def read_table(kernel: Nfnetlink, table: str) -> Table | None:
+def read_table(kernel: NfTables, table: str) -> Table | None:
     """Read a table but for the rules; None if there is none."""
     selection = text(1, table)
     if kernel.get(Kind.GET_TABLE, selection) is None:
@@ -55,7 +56,7 @@ def read_table(kernel: Nfnetlink, table: str) -> Table | None:
     return Table(table, counters, sets, chains)
 
 
-def list_counters(kernel: Nfnetlink, table: str) -> Iterator[tuple[str, Counter]]:
+def list_counters(kernel: NfTables, table: str) -> Iterator[tuple[str, Counter]]:
     """Read the counters of a table."""
     selection = text(1, table) + number(3, _OBJECT_COUNTER)
     for each in kernel.dump(Kind.GET_OBJECT, selection):
@@ -64,7 +65,7 @@ def list_counters(kernel: Nfnetlink, table: str) -> Iterator[tuple[str, Counter]
         yield _name(each[2]), Counter(*values)
 
 
-def list_rules(kernel: Nfnetlink, table: str) -> Listing:
+def list_rules(kernel: NfTables, table: str) -> Listing:
     """Read the rules of a table."""
     rules: Listing = {}
     for rule in kernel.dump(Kind.GET_RULE, text(1, table)):
@@ -72,7 +73,7 @@ def list_rules(kernel: Nfnetlink, table: str) -> Listing:
     return rules
 
 
-def _read_set(kernel: Nfnetlink, selection: bytes, described: dict[int, bytes]) -> Set:
+def _read_set(kernel: NfTables, selection: bytes, described: dict[int, bytes]) -> Set:
     number = int.from_bytes(described[4], "big")
     key = next((each for each in KeyType if each.value[0] == number), KeyType.OTHER)
     memory = int.from_bytes(described.get(11, b""), "big") // 1000

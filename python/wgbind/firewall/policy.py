@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wgbind.settings.address import Address, InterfaceAddress, Network
+    from wgbind.settings.forward import Forward
     from wgbind.settings.policy import PolicySettings, Preset
 
 ANY = Reference("any")
@@ -114,6 +115,11 @@ class Policy:
             for rule in self.rules
         )
 
+    @cached_property
+    def targets(self) -> tuple[tuple[Forward, tuple[Address, ...]], ...]:
+        """The forwards, and where each leads: at most one address of an IP version."""
+        return tuple((forward, tuple(self._targets(forward))) for forward in self.settings.forwards)
+
     def owner(self, address: Address) -> Member | None:
         """Return the peer whose address it is, by the longest of the peers' prefixes.
 
@@ -131,6 +137,15 @@ class Policy:
         if any(source == address.ip for address in self.addresses):
             return True
         return not any(source in network for network in self._tunnel)
+
+    def _targets(self, forward: Forward) -> Iterator[Address]:
+        if forward.to.prefix is not None:
+            yield forward.to.prefix.network_address
+            return
+        named = [member for member in self.members if member.name == forward.to.name]
+        addresses = [address for member in named for address in member.addresses]
+        for version in (4, 6):
+            yield from [each for each in addresses if each.version == version][:1]
 
     @cached_property
     def _tunnel(self) -> tuple[Network, ...]:

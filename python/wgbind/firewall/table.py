@@ -25,16 +25,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from wgbind.firewall.nfnetlink import (
-    APPEND,
-    CREATE,
-    Kind,
-    Message,
-    attribute,
-    nested,
-    number,
-    text,
-)
+from wgbind.firewall.nfnetlink import attribute, nested, number, text
+from wgbind.firewall.nftables import APPEND, CREATE, Kind, Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
