@@ -6,6 +6,7 @@ judges are packets of client A.
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -232,3 +233,48 @@ def test_what_a_stopped_server_would_miss(topology: Topology, tmp_path: Path) ->
     assert taken["problem"] == "UDP port 51820 is taken by another program"
     assert (slow["blocks"], slow["remedy"]) == (False, "set interface.mtu = 1320")
     assert not server.settings.exists()
+
+
+def test_what_others_changed_under_a_running_server(network: Network) -> None:
+    host, server = network.hosts.server, network.server
+    host.sysctl("net.ipv4.ip_forward", "0")
+    try:
+        (finding,) = diagnose(server, 1)
+        assert reaches(network) == (False, True)
+        assert "net.ipv4.ip_forward is 0, though the server had set it" in finding["problem"]
+        host.run(shlex.split(finding["remedy"].partition(",")[0]))
+        assert diagnose(server, 0) == []
+        assert reaches(network) == (True, True)
+    finally:
+        host.sysctl("net.ipv4.ip_forward", "1")
+
+
+def test_a_strict_reverse_path_filter_matters_with_several_uplinks(network: Network) -> None:
+    host, server = network.hosts.server, network.server
+    settings = server.settings.read_text()
+    server.settings.write_text(settings.replace("[routing.uplinks]", "[routing.uplinks]\nlan = []"))
+    host.sysctl("net.ipv4.conf.lan.rp_filter", "1")
+    try:
+        (finding,) = diagnose(server, 0)
+        assert finding["blocks"] is False
+        assert finding["remedy"] == "sysctl -w net.ipv4.conf.lan.rp_filter=2"
+        host.run(shlex.split(finding["remedy"]))
+        assert diagnose(server, 0) == []
+    finally:
+        server.settings.write_text(settings)
+        host.sysctl("net.ipv4.conf.lan.rp_filter", "0")
+
+
+def test_what_a_container_may_lack(topology: Topology, tmp_path: Path) -> None:
+    server = Wgbind(topology.server, tmp_path)
+    nft = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin")
+    assert nft is not None
+    hide = f'mount -t tmpfs none /dev/net && mount --bind /dev/null {nft} && exec "$@"'
+    argv = ["unshare", "--mount", "sh", "-c", hide, "sh"]
+    result = server.run("doctor", server.name, "--json", check=False, before=argv)
+    assert result.returncode == 1
+    problems = [each["problem"] for each in json.loads(result.stdout) if each["blocks"]]
+    assert problems == [
+        "/dev/net/tun is missing: no tunnel can be made",
+        "nft is missing: no rules can be set",
+    ]

@@ -248,6 +248,10 @@ def test_a_group_leaves_by_its_uplink_and_calls_are_answered_there(
             client.namespace.ip(version, "route", "add", target, "dev", client.interface)
         assert caller(hosts.a, hosts.world, target) == getattr(hosts.ends["up2"], family)
         assert caller(hosts.site, hosts.world, target) == getattr(hosts.ends["up1"], family)
+        for name, uplink in (("a", "up2"), ("site", "up1")):
+            question = f"{name} -> {target}"
+            said = server.run("firewall", "explain", question, "--server", server.name).stdout
+            assert f"{target} by {uplink}" in said
         own = getattr(hosts.ends["up2"], family)
         # The answer to world's address finds its way through the tunnel, too.
         hosts.a.ip(version, "route", "add", getattr(gateways, family), "dev", a.interface)

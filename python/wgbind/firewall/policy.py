@@ -132,6 +132,12 @@ class Policy:
                 return holders[int(address) >> shift]
         return None
 
+    def mark(self, source: Address) -> int:
+        """Return the mark of what an address in the tunnel begins; 0 for none."""
+        owner = self.owner(source)
+        groups = frozenset[str]() if owner is None else owner.groups
+        return next((mark for group, mark in self.marks.groups if group in groups), 0)
+
     def is_spoofed(self, source: Address) -> bool:
         """Whether an address is one that nobody in the tunnel can have."""
         if any(source == address.ip for address in self.addresses):

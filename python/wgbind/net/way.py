@@ -32,17 +32,20 @@ class Way:
 
 @outside_event_loop
 def way_to(
-    destination: Address, source: Address | None = None, interface: str | None = None
+    destination: Address,
+    source: Address | None = None,
+    interface: str | None = None,
+    mark: int = 0,
 ) -> Way | None:
     """Look up the way of a packet to `destination`; None if there is none.
 
     With `source` and `interface` it is one that came in there, unless there is no such interface,
-    or the kernel would not take that source there; else it is one of this host's own. Raises
-    `NetworkError`.
+    or the kernel would not take that source there; else it is one of this host's own. `mark` is its
+    firewall mark. Raises `NetworkError`.
     """
     from pyroute2.netlink.exceptions import NetlinkError
 
-    own: dict[str, object] = {"dst": str(destination)}
+    own: dict[str, object] = {"dst": str(destination), "mark": mark or None}
     came_in = _came_in(source, interface)
     with netlink("route") as kernel:
         for packet in ({**own, **came_in}, own) if came_in else (own,):

@@ -116,7 +116,8 @@ class Firewall:
             policy = replace(policy, settings=running.policy, egress=running.egress)
 
         def way(destination: Address, peer: Address | None) -> Way | None:
-            return way_to(destination, peer, policy.interface)
+            mark = 0 if peer is None else policy.mark(peer)
+            return way_to(destination, peer, policy.interface, mark)
 
         flow = question.flow(policy, way)
         found = explain(policy, flow)
