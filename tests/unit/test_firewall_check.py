@@ -77,6 +77,8 @@ def test_rule_that_still_decides(rules: list[str]) -> None:
             "'admins'",
         ),
         ("allow peers, lan -> internet", {}, ("rules", 0), "lan -> internet can never match"),
+        ("allow fd08::2 -> dc", {}, ("rules", 0), "one end has IPv4, the other IPv6"),
+        ("allow peer:bob -> fd07::7", {}, ("rules", 0), "one end has IPv4, the other IPv6"),
         ("allow peers -> 192.168.7.1 : ssh", {}, ("rules", 0), "one address of this host; `host`"),
         ("allow peers -> 10.8.0.1 : ssh", {}, ("rules", 0), "one address of this host"),
         ("allow 10.8.0.77 -> lan", {}, ("rules", 0), "10.8.0.77 is in the tunnel's network"),

@@ -10,10 +10,11 @@ from wgbind.settings.rule import may_meet
 from wgbind.settings.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from wgbind.firewall.policy import Policy
-    from wgbind.settings.address import Address
+    from wgbind.settings.address import Address, Network
+    from wgbind.settings.forward import Forward
     from wgbind.settings.policy import NetworkSettings
     from wgbind.settings.reference import Reference
     from wgbind.settings.rule import Rule
@@ -37,38 +38,66 @@ def findings(
     `is_own` says whether an address is one of this host, whose interfaces are `interfaces`.
     """
     yield from _shadowed(policy)
-    members = {member.name for member in policy.members}
-    groups = {group for member in policy.members for group in member.groups}
     for index, rule in enumerate(policy.settings.rules):
-        place = ("rules", index)
-        for one, other in product(rule.sources, rule.destinations):
-            if not may_meet(one, other):
-                yield Finding(place, f"in {str(rule)!r}, {one} -> {other} can never match")
-        for reference in dict.fromkeys((*rule.sources, *rule.destinations)):
-            if reference.kind == "peer" and reference.name not in members:
-                yield Finding(place, f"there is no peer {reference.name!r}; the rule waits for it")
-            if reference.kind == "group" and reference.name not in groups:
-                yield Finding(place, f"no peer is in the group {reference.name!r}")
-            yield from _about_address(policy, place, reference, is_own)
+        for message in _about_rule(policy, rule, is_own):
+            yield Finding(("rules", index), message)
     for member in policy.members:
         for group in sorted(member.groups.difference(policy.settings.groups)):
             message = f"peer {member.name} is in {group!r}, which is no group; name it here"
             yield Finding(("groups",), message)
     for index, forward in enumerate(policy.settings.forwards):
-        to = forward.to
-        if forward.service.covers(SSH):
-            message = "it takes the port of this host's own ssh: be sure of another way in"
+        for message in _about_forward(policy, forward):
             yield Finding(("forwards", index), message)
-        if to.kind == "peer" and to.name not in members:
-            yield Finding(("forwards", index), f"there is no peer {to.name!r}; it leads nowhere")
-        elif to.prefix is not None and policy.owner(to.prefix.network_address) is None:
-            yield Finding(("forwards", index), f"{to} is no address of a peer; it leads nowhere")
     for name, network in policy.settings.networks.items():
         for message in _about_network(policy, network, interfaces):
             yield Finding(("networks", name), message)
     if "site" in policy.settings.preset and not policy.settings.networks:
         message = "site opens the ways to named networks, and there are none in [policy.networks]"
         yield Finding(("preset",), message)
+
+
+def _about_rule(policy: Policy, rule: Rule, is_own: Callable[[Address], bool]) -> Iterator[str]:
+    pairs = list(product(rule.sources, rule.destinations))
+    meeting = [pair for pair in pairs if may_meet(*pair)]
+    for one, other in pairs:
+        if (one, other) not in meeting:
+            yield f"in {str(rule)!r}, {one} -> {other} can never match"
+    if not any(_versions(policy, one) & _versions(policy, other) for one, other in meeting):
+        yield f"{str(rule)!r} can never match: one end has IPv4, the other IPv6"
+    for reference in dict.fromkeys((*rule.sources, *rule.destinations)):
+        if reference.kind in {"peer", "group"} and not policy.meant(reference):
+            yield (
+                f"no peer is in the group {reference.name!r}"
+                if reference.kind == "group"
+                else f"there is no peer {reference.name!r}; the rule waits for it"
+            )
+        yield from _about_address(policy, reference, is_own)
+
+
+def _about_forward(policy: Policy, forward: Forward) -> Iterator[str]:
+    to = forward.to
+    if forward.service.covers(SSH):
+        yield "it takes the port of this host's own ssh: be sure of another way in"
+    if to.kind == "peer" and not policy.meant(to):
+        yield f"there is no peer {to.name!r}; it leads nowhere"
+    elif to.prefix is not None and policy.owner(to.prefix.network_address) is None:
+        yield f"{to} is no address of a peer; it leads nowhere"
+
+
+def _versions(policy: Policy, reference: Reference) -> set[int]:
+    """Return the versions of IP that a reference's addresses can have."""
+    networks: Iterable[Network | Address]
+    if reference.prefix is not None:
+        networks = (reference.prefix,)
+    elif reference.kind == "network":
+        networks = policy.settings.networks[reference.name].prefixes
+    elif reference.kind in {"peer", "group"}:
+        meant = policy.meant(reference)
+        networks = [each for m in meant for each in (*m.addresses, *m.routed_networks)]
+    else:
+        return {4, 6}
+    # Of a peer or group that is not there yet nobody knows.
+    return {network.version for network in networks} or {4, 6}
 
 
 def _about_network(
@@ -89,20 +118,16 @@ def _about_network(
 
 
 def _about_address(
-    policy: Policy,
-    place: tuple[str | int, ...],
-    reference: Reference,
-    is_own: Callable[[Address], bool],
-) -> Iterator[Finding]:
+    policy: Policy, reference: Reference, is_own: Callable[[Address], bool]
+) -> Iterator[str]:
     prefix = reference.prefix
     if prefix is None or prefix.prefixlen < prefix.max_prefixlen:
         return
     address = prefix.network_address
     if any(address == own.ip for own in policy.addresses) or is_own(address):
-        message = f"{address} is one address of this host; `host` means all of them"
-        yield Finding(place, message)
+        yield f"{address} is one address of this host; `host` means all of them"
     elif any(address in own.network for own in policy.addresses) and policy.owner(address) is None:
-        yield Finding(place, f"{address} is in the tunnel's network, and no peer has it")
+        yield f"{address} is in the tunnel's network, and no peer has it"
 
 
 def _shadowed(policy: Policy) -> Iterator[Finding]:
@@ -144,9 +169,7 @@ def _is_within(policy: Policy, part: Reference, whole: Reference) -> bool:
     if part.kind in {"group", "peer"} and whole.kind == "peers":
         return True
     if part.kind == "peer" and whole.kind == "group":
-        return any(
-            member.name == part.name and whole.name in member.groups for member in policy.members
-        )
+        return any(whole.name in member.groups for member in policy.meant(part))
     if part.prefix is None or whole.prefix is None or part.prefix.version != whole.prefix.version:
         return False
     return int(part.prefix.network_address) >= int(whole.prefix.network_address) and int(

@@ -14,11 +14,12 @@ from wgbind.settings.rule import CONCERNED, Rule
 from wgbind.settings.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from wgbind.settings.address import Address, InterfaceAddress, Network
     from wgbind.settings.forward import Forward
     from wgbind.settings.policy import PolicySettings, Preset
+    from wgbind.settings.reference import Kind
 
 ANY = Reference("any")
 HOST = Reference("host")
@@ -119,6 +120,19 @@ class Policy:
     def targets(self) -> tuple[tuple[Forward, tuple[Address, ...]], ...]:
         """The forwards, and where each leads: at most one address of an IP version."""
         return tuple((forward, tuple(self._targets(forward))) for forward in self.settings.forwards)
+
+    def meant(self, reference: Reference) -> Sequence[Member]:
+        """Return the peers that a peer's or a group's name means."""
+        return self._by_name.get((reference.kind, reference.name), ())
+
+    @cached_property
+    def _by_name(self) -> dict[tuple[Kind, str], list[Member]]:
+        found: dict[tuple[Kind, str], list[Member]] = {}
+        for member in self.members:
+            found.setdefault(("peer", member.name), []).append(member)
+            for group in member.groups:
+                found.setdefault(("group", group), []).append(member)
+        return found
 
     def owner(self, address: Address) -> Member | None:
         """Return the peer whose address it is, by the longest of the peers' prefixes.
