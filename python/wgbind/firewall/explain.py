@@ -78,24 +78,14 @@ def forward_of(policy: Policy, flow: Flow) -> tuple[Forward, Address] | tuple[No
     )
     from_peer = source.zone == "tunnel" and not policy.is_spoofed(source.address)
     if flow.destination.zone == "host" and (from_outside or from_peer):
-        for forward in policy.settings.forwards:
+        for forward, targets in policy.targets:
             service = forward.service
             if service.protocol == flow.protocol and service.first <= flow.port <= service.last:
-                target = _target(policy, forward, flow.destination.address.version)
-                if target is not None:
-                    return forward, target
+                version = flow.destination.address.version
+                for target in targets:
+                    if target.version == version:
+                        return forward, target
     return None, None
-
-
-def _target(policy: Policy, forward: Forward, version: int) -> Address | None:
-    """Return where a forward leads for an IP version; None if nowhere."""
-    if forward.to.prefix is not None:
-        addresses: tuple[Address, ...] = (forward.to.prefix.network_address,)
-    else:
-        addresses = next(
-            (member.addresses for member in policy.members if member.name == forward.to.name), ()
-        )
-    return next((address for address in addresses if address.version == version), None)
 
 
 def _port_behind(forward: Forward, port: int) -> int:

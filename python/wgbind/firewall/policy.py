@@ -162,8 +162,7 @@ class Policy:
         if forward.to.prefix is not None:
             yield forward.to.prefix.network_address
             return
-        named = [member for member in self.members if member.name == forward.to.name]
-        addresses = [address for member in named for address in member.addresses]
+        addresses = [each for member in self.meant(forward.to) for each in member.addresses]
         for version in (4, 6):
             yield from [each for each in addresses if each.version == version][:1]
 
