@@ -358,6 +358,14 @@ def test_endpoint_of_the_settings_stands_in_configurations(
     assert added.err == ""
 
 
+def test_table_on_a_terminal_shows_text_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    output.print_table(("NAME",), [("a [/b] [red] :smile:",)])
+    assert "a [/b] [red] :smile:" in capsys.readouterr().out
+
+
 def test_output_in_words() -> None:
     sizes = {0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1 << 20: "1.0 MiB", 3 << 49: "1536.0 TiB"}
     assert {count: output.size(count) for count in sizes} == sizes

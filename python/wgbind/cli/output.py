@@ -52,7 +52,8 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table = Table(*header, box=None, pad_edge=False)
         for row in rows:
             table.add_row(*row)
-        Console().print(table)
+        # Cells hold what people wrote, such as a rule's name: text, not Rich's markup.
+        Console(markup=False, emoji=False, highlight=False).print(table)
         return
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for row in (header, *rows):

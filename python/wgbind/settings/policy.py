@@ -218,7 +218,7 @@ class PolicySettings(Section):
         description="Rules in a word, after your own. gateway: peers reach the internet with this "
         "host's address (NAT). hub: peers reach each other. site: peers and the networks below "
         "reach each other without NAT. isolated: peers reach nothing. All but isolated let peers "
-        "ping this host; this host reaches its peers.",
+        "ping this host; this host reaches its peers. What no rule allows is denied.",
     )
     groups: tuple[Annotated[str, AfterValidator(_group_name), _NAME_SCHEMA], ...] = Field(
         default=(),
