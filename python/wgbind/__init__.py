@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from wgbind._native import (
         Device,
         DeviceStatus,
+        Event,
         PeerChange,
         PeerStatus,
         PresharedKey,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         PublicKey,
         __version__,
     )
+    from wgbind.api.event import PeerEvent
     from wgbind.api.firewall import (
         ExplanationReport,
         FindingReport,
@@ -49,6 +51,7 @@ __all__ = [
     "Device",
     "DeviceError",
     "DeviceStatus",
+    "Event",
     "ExplanationReport",
     "FindingReport",
     "FirewallError",
@@ -60,6 +63,7 @@ __all__ = [
     "Peer",
     "PeerChange",
     "PeerError",
+    "PeerEvent",
     "PeerReport",
     "PeerStatus",
     "PlanReport",
@@ -79,11 +83,13 @@ __all__ = [
 _HOMES = {
     "Device": "wgbind._native",
     "DeviceStatus": "wgbind._native",
+    "Event": "wgbind._native",
     "ExplanationReport": "wgbind.api.firewall",
     "FindingReport": "wgbind.api.firewall",
     "FirewallReport": "wgbind.api.firewall",
     "Peer": "wgbind.store.peer",
     "PeerChange": "wgbind._native",
+    "PeerEvent": "wgbind.api.event",
     "PeerReport": "wgbind.api.status",
     "PeerStatus": "wgbind._native",
     "PlanReport": "wgbind.api.firewall",

@@ -28,6 +28,7 @@ OPTIONS = {
     "server start": {"--foreground", "--json"},
     "server stop": set(),
     "server status": {"--json"},
+    "server events": {"--json"},
     "server reload": set(),
     "peer add": {
         *("--server", "--public-key", "--address", "--route", "--group", "--psk", "--no-psk"),

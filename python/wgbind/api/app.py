@@ -3,8 +3,11 @@
 from typing import Protocol
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
+from wgbind.api import event_source
+from wgbind.api.broadcast import Broadcast
+from wgbind.api.event import PeerEvent
 from wgbind.api.firewall import FirewallReport
 from wgbind.api.outcome import Converged, Failure
 from wgbind.api.status import ServerStatus
@@ -13,8 +16,16 @@ from wgbind.errors import ConflictError, InputError, NotFoundError, StateError, 
 _HTTP_STATUS = {InputError: 422, NotFoundError: 404, ConflictError: 409, StateError: 409}
 
 
+class _EventStream(StreamingResponse):
+    media_type = "text/event-stream"
+
+
 class Node(Protocol):
     """What the API needs of a running server; each call may come from any thread."""
+
+    @property
+    def events(self) -> Broadcast:
+        """What happens to its peers."""
 
     def status(self) -> ServerStatus:
         """Read its state."""
@@ -40,6 +51,17 @@ def make_app(node: Node) -> FastAPI:
     @app.get("/v1/firewall")
     def firewall() -> FirewallReport:
         return node.firewall()
+
+    stream = {"type": "string", "contentSchema": PeerEvent.model_json_schema()}
+
+    @app.get(
+        "/v1/events",
+        response_class=_EventStream,
+        responses={200: {"content": {"text/event-stream": {"schema": stream}}}},
+    )
+    async def events() -> _EventStream:
+        """Send each event that happens from now on as server-sent event of JSON."""
+        return _EventStream(event_source.encode(node.events))
 
     @app.post("/v1/converge")
     def converge() -> Converged:

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import httpx
-
+from wgbind.api.connection import connect, failure, http_errors
+from wgbind.api.event_stream import EventStream
 from wgbind.api.firewall import FirewallReport
-from wgbind.api.outcome import Converged, Failure
+from wgbind.api.outcome import Converged
 from wgbind.api.status import ServerStatus
-from wgbind.errors import StateError, revive
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
     from typing_extensions import Self
-
-# Converging ten thousand peers takes seconds; a server that takes longer is stuck.
-_TIMEOUT_SECONDS = 60
-
-
-class UnreachableError(StateError):
-    """Nobody listens on the control socket: the server starts, stops, or is dead."""
 
 
 class Client:
@@ -37,12 +29,7 @@ class Client:
 
     def __init__(self, control_socket: Path) -> None:
         self._path = control_socket
-        self._http = httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(control_socket)),
-            base_url="http://wgbind",
-            timeout=_TIMEOUT_SECONDS,
-            trust_env=False,
-        )
+        self._http = connect(control_socket)
 
     def status(self) -> ServerStatus:
         """Read the server's state."""
@@ -60,6 +47,10 @@ class Client:
         """Let it read its settings again and apply them; return the problems that are left."""
         return Converged.model_validate_json(self._call("POST", "/v1/reload")).problems
 
+    def events(self) -> EventStream:
+        """Listen to what happens to its peers, on a connection of its own."""
+        return EventStream(self._path)
+
     def close(self) -> None:
         """Close the connection."""
         self._http.close()
@@ -76,19 +67,8 @@ class Client:
         self.close()
 
     def _call(self, method: str, path: str) -> bytes:
-        try:
+        with http_errors(self._path):
             answer = self._http.request(method, path)
-        except httpx.ConnectError as error:
-            raise UnreachableError(f"nobody listens on {self._path}") from error
-        except httpx.HTTPError as error:
-            reason = f"the server does not answer on {self._path} ({error}); see its log"
-            raise StateError(reason) from error
-        if answer.is_success:
-            return answer.content
-        try:
-            failure = Failure.model_validate_json(answer.content)
-        except ValueError:
-            raise StateError(
-                f"the server answered {answer.status_code} on {self._path}; see its log"
-            ) from None
-        raise revive(failure.error, failure.message)
+        if not answer.is_success:
+            raise failure(self._path, answer)
+        return answer.content

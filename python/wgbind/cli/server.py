@@ -108,6 +108,23 @@ def status(name: Name = "wg0", as_json: Json = False) -> None:
 
 
 @app.command(epilog=EXIT_CODES)
+def events(
+    name: Name = "wg0",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each.")] = False,
+) -> None:
+    """Print what happens to peers, a line each, until the server stops or on Ctrl-C."""
+    with open_server(name).events() as found:
+        remark(f"listening to {name}; Ctrl-C ends")
+        for event in found:
+            if as_json:
+                typer.echo(event.model_dump_json())
+                continue
+            if event.lost:
+                remark(f"({event.lost} events were lost: they came faster than they were read)")
+            typer.echo(f"{event.at.astimezone():%Y-%m-%d %H:%M:%S}  {event}")
+
+
+@app.command(epilog=EXIT_CODES)
 def reload(name: Name = "wg0") -> None:
     """Let a running server read its settings again; sessions go on."""
     server = open_server(name)

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 from wgbind._native import Device
 from wgbind.api.app import make_app
+from wgbind.api.broadcast import Broadcast
 from wgbind.api.listener import Listener
 from wgbind.errors import StateError, StoreError, WgbindError
 from wgbind.firewall import apply as firewall
 from wgbind.net.host import host_view
 from wgbind.server.configuration import Configuration
+from wgbind.server.events import EventReader
 from wgbind.server.firewall import firewall_report
 from wgbind.server.lock import Lock
 from wgbind.server.policy import resolve
@@ -29,6 +31,7 @@ from wgbind.store.store import Store
 if TYPE_CHECKING:
     from wgbind.api.firewall import FirewallReport
     from wgbind.api.status import ServerStatus
+    from wgbind.keys import PublicKey
     from wgbind.settings.model import ServerSettings
     from wgbind.settings.paths import Paths
 
@@ -47,9 +50,13 @@ class Node:
 
     Args:
         paths: The server's files.
+
+    Attributes:
+        events: What happens to its peers.
     """
 
     def __init__(self, paths: Paths) -> None:
+        self.events = Broadcast()
         self._paths = paths
         self._undo = ExitStack()
         self._converging = RLock()
@@ -60,6 +67,9 @@ class Node:
         self._failures = 0
         self._version: int | None = None
         self._next_check = 0.0
+        # Now and before the last change: who was removed had a name, too.
+        self._names: dict[PublicKey, str] = {}
+        self._names_before: dict[PublicKey, str] = {}
 
     def start(self) -> None:
         """Bring the server up; return when it works. A failure leaves nothing behind.
@@ -91,6 +101,8 @@ class Node:
             watcher = Thread(target=self._watch, name="wgbind-watch", daemon=True)
             # In reverse: the device closes while the firewall still stands.
             undo.callback(self._reconciler.release)
+            reader = EventReader(self._device, self.events, self._name_of)
+            undo.callback(reader.join)
             undo.callback(_join, watcher)
             undo.callback(self._device.close)
             self._reconciler.configure(settings, private_key)
@@ -103,6 +115,9 @@ class Node:
             self._started_at = datetime.now(timezone.utc)
             listener = Listener(make_app(self), self._paths.control_socket)
             undo.callback(listener.close)
+            # It waits for the calls under way, and to listen is one without an end.
+            undo.callback(self.events.close)
+            reader.start()
             listener.start()
             watcher.start()
             undo_failure.pop_all()
@@ -179,11 +194,13 @@ class Node:
         return Store.open(self._paths, self._configuration.settings)
 
     def _desired(self) -> Desired:
-        return Desired(
-            self._configuration.settings,
-            self._configuration.private_key,
-            self._store.peers(self._paths.name),
-        )
+        peers = self._store.peers(self._paths.name)
+        self._names_before = self._names
+        self._names = {peer.public_key: peer.name for peer in peers}
+        return Desired(self._configuration.settings, self._configuration.private_key, peers)
+
+    def _name_of(self, public_key: PublicKey) -> str | None:
+        return self._names.get(public_key) or self._names_before.get(public_key)
 
     def _note(self, problems: tuple[str, ...]) -> None:
         """Log problems that are new, and set the time of the next check."""

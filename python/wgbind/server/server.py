@@ -10,7 +10,9 @@ import sys
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, TypeVar
 
-from wgbind.api.client import Client, UnreachableError
+from wgbind.api.client import Client
+from wgbind.api.connection import UnreachableError
+from wgbind.api.event_stream import AsyncEventStream
 from wgbind.errors import NotFoundError, StateError, revive
 from wgbind.net.host import host_view
 from wgbind.server import lock
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from wgbind.api.event_stream import EventStream
     from wgbind.api.firewall import FirewallReport
     from wgbind.api.status import PeerReport, ServerStatus
     from wgbind.keys import PublicKey
@@ -193,6 +196,22 @@ class Server:
             if peer.public_key == key:
                 return peer
         raise NotFoundError(f"peer {str(which)!r} of {self.name} was removed just now")
+
+    def events(self) -> EventStream:
+        """Iterate over what happens to peers from now on, until the server stops.
+
+        Raises `StateError` if it does not run, and while iterating if it is killed.
+        """
+        events = self._call(Client.events)
+        if events is None:
+            raise self._stopped()
+        return events
+
+    def events_async(self) -> AsyncEventStream:
+        """Return `events` for asyncio: `async with` it, then `async for`; errors as there."""
+        if self.pid() is None:
+            raise self._stopped()
+        return AsyncEventStream(self.paths.control_socket)
 
     def converge(self) -> tuple[str, ...]:
         """Let the server, if it runs, apply what the store says now.

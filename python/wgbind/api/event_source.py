@@ -1,0 +1,49 @@
+"""Events as server-sent events (the HTML standard, section 9.2), both ends of the wire."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from wgbind.api.event import PeerEvent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from wgbind.api.broadcast import Broadcast
+
+# A comment so often shows each end that the other one is there.
+_HEARTBEAT_SECONDS = 15
+
+_FIELD = "data: "
+
+
+async def encode(broadcast: Broadcast) -> AsyncIterator[str]:
+    """Write what is broadcast from now on; a comment comes first, when it listens."""
+    loop = asyncio.get_running_loop()
+    arrived = asyncio.Event()
+
+    def wake() -> None:
+        # A loop that is closed has nobody to wake.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(arrived.set)
+
+    with broadcast.subscribe(wake) as subscription:
+        yield ": listening\n\n"
+        while not subscription.ended:
+            try:
+                await asyncio.wait_for(arrived.wait(), _HEARTBEAT_SECONDS)
+            except asyncio.TimeoutError:
+                yield ": alive\n\n"
+                continue
+            arrived.clear()
+            if taken := subscription.take():
+                yield "".join(f"{_FIELD}{event.model_dump_json()}\n\n" for event in taken)
+
+
+def decode(line: str) -> PeerEvent | None:
+    """Read a line of what `encode` wrote; None if it has no event."""
+    if not line.startswith(_FIELD):
+        return None
+    return PeerEvent.model_validate_json(line.removeprefix(_FIELD))

@@ -1,0 +1,197 @@
+"""Events of a running server: in order, at once, in every form that they are to be had in."""
+
+import json
+import re
+import select
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from harness import Client, Topology, Wgbind, connect, ping, program, wg
+from wgbind import PrivateKey
+
+DOCUMENTATION = Path(__file__).parents[2].joinpath("docs", "events.md").read_text()
+
+RENEWED = re.compile('"kind":"rekeyed"|renewed its session$')
+
+LISTEN = """
+import sys, time
+from wgbind import Server
+with Server(sys.argv[1]).events() as events:
+    print("listening", file=sys.stderr, flush=True)
+    for event in events:
+        print(time.time() - event.at.timestamp(), event.model_dump_json(), flush=True)
+"""
+
+LISTEN_ASYNC = """
+import asyncio, sys, time
+from wgbind import Server
+async def listen():
+    async with Server(sys.argv[1]).events_async() as events:
+        print("listening", file=sys.stderr, flush=True)
+        async for event in events:
+            print(time.time() - event.at.timestamp(), event.model_dump_json(), flush=True)
+asyncio.run(listen())
+"""
+
+IN_PROCESS = """
+import sys
+from wgbind import Server
+with Server(sys.argv[1]) as server:
+    events = server.events()
+    server.peers.add("phone")
+    print(next(events))
+    server.peers.remove("phone")
+    print(next(events))
+print(list(events))
+"""
+
+
+class Listener:
+    """A process that prints events, when it has begun to listen."""
+
+    def __init__(self, server: Wgbind, *argv: str) -> None:
+        self._process = server.namespace.popen(
+            argv, env=server.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert self._process.stderr is not None
+        assert "listening" in self._process.stderr.readline()
+
+    def event(self) -> tuple[float, dict[str, Any]]:
+        """Wait for the next event; return how long it was under way, in seconds, and itself.
+
+        Handshakes that wireguard-go repeats are passed over: on a busy machine it does so now and
+        then (see `Client.settled_handshake`).
+        """
+        assert self._process.stdout is not None
+        while True:
+            delay, event = self._process.stdout.readline().split(maxsplit=1)
+            told = json.loads(event)
+            if told["kind"] != "rekeyed":
+                return float(delay), told
+
+    def rest(self) -> list[str]:
+        """Wait for its end, which must be a good one; return the other lines that it prints."""
+        printed, errors = self._process.communicate(timeout=20)
+        assert (self._process.returncode, errors) == (0, "")
+        return [line for line in printed.splitlines() if not RENEWED.search(line)]
+
+
+def test_connect_roam_and_removal_are_told_in_order_and_at_once(
+    topology: Topology, tmp_path: Path
+) -> None:
+    server = Wgbind(topology.server, tmp_path)
+    server.run("server", "init", server.name)
+    server.rewrite(("rules = []", 'rules = ["allow peers -> host"]'))
+    server.start()
+    inner = server.status()["addresses"][0].split("/")[0]
+    listener = Listener(server, program("python"), "-c", LISTEN, server.name)
+    in_asyncio = Listener(server, program("python"), "-c", LISTEN_ASYNC, server.name)
+    command = Listener(server, *server.command("server", "events", server.name))
+
+    configuration = server.add_peer("a")
+    _, added = listener.event()
+    assert (added["kind"], added["name"], added["cause"]) == ("added", "a", "configuration")
+
+    client = connect(topology.a, configuration, tmp_path, f"{inner}/32")
+    assert ping(topology.a, inner).received > 0
+    delay, connected = listener.event()
+    delays = [delay]
+    place = endpoint(topology, client)
+    assert (connected["kind"], connected["cause"]) == ("connected", "peer_handshake")
+    assert (connected["name"], connected["endpoint"]) == ("a", place)
+    assert connected["public_key"] == server.peer_status("a")["public_key"]
+
+    for port in (20001, 20002):
+        # More than one a second would not be told of.
+        time.sleep(1.1)
+        wg(topology.a, "set", client.interface, "listen-port", str(port))
+        assert ping(topology.a, inner, count=1).lost == 0
+        delay, roamed = listener.event()
+        delays.append(delay)
+        assert (roamed["kind"], roamed["cause"]) == ("roamed", "message")
+        assert roamed["previous_endpoint"] == place
+        place = endpoint(topology, client)
+        assert roamed["endpoint"] == place
+    assert sorted(delays)[1] < 0.1, delays
+
+    server.peer("remove", "a")
+    for kind in ("silent", "removed"):
+        _, event = listener.event()
+        assert (event["kind"], event["name"], event["lost"]) == (kind, "a", 0)
+    server.stop()
+    assert listener.rest() == []
+    kinds = [json.loads(line.split(maxsplit=1)[1])["kind"] for line in in_asyncio.rest()]
+    assert kinds == ["added", "connected", "roamed", "roamed", "silent", "removed"]
+    said = [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ", "", line) for line in command.rest()]
+    outer = topology.a_outer.ipv4
+    assert said == [
+        "a was added",
+        f"a connected from {connected['endpoint']}",
+        f"a roamed from {connected['endpoint']} to {outer}:20001",
+        f"a roamed from {outer}:20001 to {outer}:20002",
+        "a is silent",
+        "a was removed",
+    ]
+    log = (server.runtime / f"{server.name}.log").read_text()
+    assert re.findall(r"INFO wgbind.server.events: (.*)", log) == said[1:-1]
+
+
+def endpoint(topology: Topology, client: Client) -> str:
+    """Return where the server sees the client."""
+    port = wg(topology.a, "show", client.interface, "listen-port").strip()
+    return f"{topology.a_outer.ipv4}:{port}"
+
+
+def test_a_peer_that_only_wg_knows_has_no_name(topology: Topology, tmp_path: Path) -> None:
+    server = Wgbind(topology.server, tmp_path)
+    server.start()
+    listener = Listener(server, *server.command("server", "events", server.name, "--json"))
+    key = str(PrivateKey.generate().public_key())
+    wg(topology.server, "set", server.name, "peer", key, "endpoint", "[fd00::1]:9")
+    wg(topology.server, "set", server.name, "peer", key, "remove")
+    server.stop()
+    told = [json.loads(line) for line in listener.rest()]
+    assert [(event["kind"], event["name"], event["public_key"]) for event in told] == [
+        ("added", None, key),
+        ("removed", None, key),
+    ]
+    assert told[0]["endpoint"] == "[fd00::1]:9"
+
+
+def test_the_process_of_the_server_may_listen_too(topology: Topology, tmp_path: Path) -> None:
+    server = Wgbind(topology.server, tmp_path)
+    ran = topology.server.run([program("python"), "-c", IN_PROCESS, server.name], env=server.env)
+    assert ran.stdout.splitlines() == ["phone was added", "phone was removed", "[]"]
+
+
+def test_the_examples_of_the_documentation_run(topology: Topology, tmp_path: Path) -> None:
+    server = Wgbind(topology.server, tmp_path)
+    server.start()
+    key = str(PrivateKey.generate().public_key())
+    listeners = []
+    examples = re.findall(r"```python\n(.*?)```", DOCUMENTATION, re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        code = example.replace('"wg0"', f'"{server.name}"')
+        listener = server.namespace.popen(
+            [program("python"), "-c", code], env=server.env, stdout=subprocess.PIPE
+        )
+        assert listener.stdout is not None
+        # They do not say when they begin to listen.
+        while not select.select([listener.stdout], [], [], 0.2)[0]:
+            wg(topology.server, "set", server.name, "peer", key)
+            wg(topology.server, "set", server.name, "peer", key, "remove")
+        assert re.search("added|removed", listener.stdout.readline())
+        listeners.append(listener)
+    server.stop()
+    assert [listener.wait(20) for listener in listeners] == [0, 0]
+
+
+def test_a_stopped_server_has_no_events(topology: Topology, tmp_path: Path) -> None:
+    server = Wgbind(topology.server, tmp_path)
+    server.run("server", "init", server.name)
+    refused = server.run("server", "events", server.name, check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith(f"error: {server.name} does not run")
