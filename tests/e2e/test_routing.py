@@ -14,6 +14,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
@@ -211,7 +212,15 @@ def test_exit_through_a_peer(hosts: World, server: Wgbind, tmp_path: Path) -> No
         # An answer has the address that was asked, and goes back where the question came from.
         own = getattr(hosts.ends["up1"], family)
         assert caller(hosts.world, hosts.server, own) == getattr(hosts.gateways["up1"], family)
-    assert server.status()["endpoint"].startswith(hosts.ends["up1"].ipv4)
+    status = server.status()
+    assert status["endpoint"].startswith(hosts.ends["up1"].ipv4)
+    # The exit has what nobody else has, but not the addresses that peers are yet to get.
+    (exit_peer,) = (peer for peer in status["peers"] if peer["name"] == "site")
+    assert exit_peer["allowed_ips"][-2:] == ["0.0.0.0/0", "::/0"]
+    free = str(ip_interface(status["addresses"][0]).network[-2])
+    with count_packets(hosts.site, f"ip daddr {free}") as received:
+        ping(hosts.a, free, count=1, deadline=1)
+        assert received() == 0
     assert site.latest_handshake() > 0
 
     os.kill(server.status()["pid"], signal.SIGKILL)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.peer import make_peer
 from wgbind.keys import PresharedKey, PrivateKey, PublicKey
-from wgbind.server.peer_edit import PeerEdit, PeerEdits, peer_edits
+from wgbind.server.peer_edit import PeerEdit, PeerEdits, device_peer, peer_edits
 from wgbind.store.peer import Peer
 
 KEYS = [PrivateKey.generate().public_key() for _ in range(4)]
@@ -158,6 +158,17 @@ def test_what_was_changed_by_hand_is_changed_back() -> None:
 def test_peer_removed_by_hand_comes_back_whole_and_one_of_no_use_stays_away() -> None:
     kept, dropped = peer(0, endpoint=("192.0.2.1", 7)), peer(1)
     assert edits([kept], [kept, dropped], []) == edits([kept])
+
+
+def test_a_default_route_is_not_for_the_tunnels_own_networks() -> None:
+    own = (ip_network("128.0.0.0/2"), ip_network("8000::/2"))
+    networks = ("192.0.2.0/24", "0.0.0.0/0", "::/0")
+    way_out = peer(routed_networks=tuple(map(ip_network, networks)))
+    given = device_peer(way_out, own)
+    rest = ("192.0.2.0/24", "0.0.0.0/1", "192.0.0.0/2", "::/1", "c000::/2")
+    assert given.routed_networks == tuple(map(ip_network, rest))
+    assert given.addresses == way_out.addresses
+    assert device_peer(peer(), own) == peer()
 
 
 def test_text_of_prefixes_is_compared_by_its_meaning() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -85,10 +86,11 @@ def converge_routes(
     routed elsewhere and `NetworkError` for what the kernel refuses otherwise; `NetworkError` at
     once if the interface is gone or down, and `PrivilegeError`.
     """
+    takes_ipv6 = lru_cache(ipv6_enabled)
     wanted = {
         route.canonical()
         for route in routes
-        if route.prefix.version == 4 or ipv6_enabled(route.interface or "lo")
+        if route.prefix.version == 4 or takes_ipv6(route.interface or "lo")
     }
     changes: list[str] = []
     taken: list[str] = []

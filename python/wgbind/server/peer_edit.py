@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Protocol, TypedDict
+
+from wgbind.settings.prefixes import subtract
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from wgbind.keys import PresharedKey, PublicKey
+    from wgbind.settings.address import Network
     from wgbind.store.peer import Peer
 
 
@@ -56,6 +59,18 @@ class PeerEdits:
 
     taken: list[PeerEdit]
     given: list[PeerEdit]
+
+
+def device_peer(peer: Peer, own: Iterable[Network]) -> Peer:
+    """Return a peer as the device is told it: a default route leaves out the server's networks.
+
+    An address there that no peer has would else be the exit's, to receive and to send from.
+    """
+    defaults = [network for network in peer.routed_networks if network.prefixlen == 0]
+    if not defaults:
+        return peer
+    others = (network for network in peer.routed_networks if network.prefixlen > 0)
+    return replace(peer, routed_networks=(*others, *subtract(defaults, own)))
 
 
 def peer_edits(

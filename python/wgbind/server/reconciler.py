@@ -16,7 +16,7 @@ from wgbind.net.forwarding import enable_forwarding, restore_forwarding
 from wgbind.net.host import host_view
 from wgbind.net.interface import converge_interface
 from wgbind.net.rule import release_block
-from wgbind.server.peer_edit import peer_edits
+from wgbind.server.peer_edit import device_peer, peer_edits
 from wgbind.server.policy import resolve
 from wgbind.server.routing import apply_routing
 
@@ -82,19 +82,21 @@ class Reconciler:
         self.configure(desired.settings, desired.private_key)
         policy = resolve(self._paths.name, desired.settings, desired.peers, host_view())
         hub = hub_classes(policy)
-        edits = peer_edits(desired.peers, self._peers, self._device.status().peers)
+        own = [address.network for address in desired.settings.interface.addresses]
+        peers = [device_peer(peer, own) for peer in desired.peers]
+        edits = peer_edits(peers, self._peers, self._device.status().peers)
         unresolved = {edit["public_key"] for edit in edits.given if not _resolve(edit)}
 
         self._set_hub(narrow(self._hub, hub))
         self._set_peers(edits.taken)
-        if not self._touched_host:
+        fresh, self._touched_host = not self._touched_host, True
+        if fresh:
             # What takes a way of its own finds that way closed until it is there.
             self._apply_routes(replace(desired, peers=()))
-        self._touched_host = True
         self._apply_firewall(policy)
         self._set_peers(edits.given)
         self._set_hub(hub)
-        problems = self._note_peers(desired.peers, unresolved)
+        problems = self._note_peers(peers, unresolved)
 
         self._apply_forwarding(policy)
         self._apply_interface(desired)

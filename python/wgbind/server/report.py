@@ -10,6 +10,7 @@ from wgbind.api.status import PeerReport, ServerStatus
 from wgbind.firewall.policy import meaning
 from wgbind.net.host import host_view
 from wgbind.server.advertised import advertise, egress
+from wgbind.server.peer_edit import device_peer
 from wgbind.settings.address import Endpoint
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from wgbind._native import DeviceStatus, PeerStatus
     from wgbind.api.firewall import FirewallReport
     from wgbind.server.configuration import Configuration
+    from wgbind.settings.address import Network
+    from wgbind.settings.model import ServerSettings
     from wgbind.store.peer import Peer
 
 
@@ -58,7 +61,7 @@ def report(
         preset=settings.policy.preset,
         meaning=meaning(settings.policy),
         egress=egress(settings, host) or (),
-        peers=tuple(_peer_reports(peers, found)),
+        peers=tuple(_peer_reports(peers, found, settings)),
     )
     if running is None:
         return status
@@ -79,13 +82,16 @@ def report(
     )
 
 
-def _peer_reports(stored: Sequence[Peer], found: Sequence[PeerStatus]) -> Iterable[PeerReport]:
+def _peer_reports(
+    stored: Sequence[Peer], found: Sequence[PeerStatus], settings: ServerSettings
+) -> Iterable[PeerReport]:
+    own = [address.network for address in settings.interface.addresses]
     rest = {peer.public_key: peer for peer in found}
     for peer in stored:
         status = rest.pop(peer.public_key, None)
-        yield stored_peer_report(peer) if status is None else _found(peer, status)
+        yield stored_peer_report(peer) if status is None else _found(peer, status, own)
     for status in rest.values():
-        yield _found(None, status)
+        yield _found(None, status, own)
 
 
 def stored_peer_report(peer: Peer) -> PeerReport:
@@ -101,7 +107,12 @@ def stored_peer_report(peer: Peer) -> PeerReport:
     )
 
 
-def _found(peer: Peer | None, status: PeerStatus) -> PeerReport:
+def _found(peer: Peer | None, status: PeerStatus, own: Iterable[Network]) -> PeerReport:
+    allowed_ips = tuple(status.allowed_ips)
+    if peer is not None:
+        given = device_peer(peer, own)
+        if given is not peer and set(allowed_ips) == set(map(str, given.allowed_ips)):
+            allowed_ips = tuple(map(str, peer.allowed_ips))
     handshake = None
     if status.last_handshake is not None:
         handshake = datetime.fromtimestamp(status.last_handshake, timezone.utc)
@@ -109,7 +120,7 @@ def _found(peer: Peer | None, status: PeerStatus) -> PeerReport:
         name=None if peer is None else peer.name,
         public_key=status.public_key,
         has_preshared_key=status.has_preshared_key,
-        allowed_ips=tuple(status.allowed_ips),
+        allowed_ips=allowed_ips,
         persistent_keepalive=status.persistent_keepalive,
         endpoint=None if status.endpoint is None else str(Endpoint(*status.endpoint)),
         groups=() if peer is None else tuple(sorted(peer.groups)),
