@@ -24,3 +24,26 @@ def test_wg_quick_takes_the_printed_text(topology: Topology, tmp_path: Path) -> 
     disconnect_with_wg_quick(client, tmp_path)
     assert client.interface not in topology.a.interfaces()
     assert topology.a.ip("rule") == rules
+
+
+def test_a_client_sends_all_but_what_is_excluded(topology: Topology, tmp_path: Path) -> None:
+    server = Wgbind(topology.server, tmp_path)
+    server.start()
+    options = ("--exclude", "203.0.113.0/24", "--exclude", "2001:db8::/32", "--dns", "9.9.9.9")
+    client = connect_with_wg_quick(topology.a, server.add_peer("phone", *options), tmp_path)
+
+    # By an endpoint that stays outside, though all around it is inside.
+    for address in server.status()["addresses"]:
+        assert ping(topology.a, address.split("/")[0]).lost == 0
+    ways = {
+        address: topology.a.ip_json("route", "get", address)[0]["dev"]
+        for address in ("203.0.113.7", "203.0.112.7", "2001:db8::7", "2001:db9::7")
+    }
+    assert ways == {
+        "203.0.113.7": "uplink",
+        "203.0.112.7": client.interface,
+        "2001:db8::7": "uplink",
+        "2001:db9::7": client.interface,
+    }
+    assert tmp_path.joinpath("resolvconf").read_text() == "nameserver 9.9.9.9\n"
+    disconnect_with_wg_quick(client, tmp_path)

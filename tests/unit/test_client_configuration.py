@@ -3,17 +3,20 @@
 from dataclasses import replace
 from datetime import datetime, timezone
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from wgbind.errors import InputError
+from wgbind.errors import InputError, SettingsError
 from wgbind.keys import PrivateKey
 from wgbind.server.client import client_configuration
+from wgbind.settings import toml
 from wgbind.settings.address import Endpoint
 from wgbind.settings.client import ClientOverrides
 from wgbind.settings.model import ServerSettings
 from wgbind.settings.wg_quick import ClientConfiguration
+from wgbind.store import Store
 from wgbind.store.peer import Peer
 
 SERVER_KEY = PrivateKey.generate().public_key()
@@ -144,9 +147,7 @@ def test_texts_of_the_command_line() -> None:
             said.changed(**texts)
 
 
-def test_what_a_peer_gets_is_stored(tmp_path: Any) -> None:
-    from wgbind.store import Store
-
+def test_what_a_peer_gets_is_stored(tmp_path: Path) -> None:
     with Store(f"sqlite:///{tmp_path}/wgbind.db") as store:
         made = peer(2, allowed_ips="split", dns=["1.1.1.1", "corp.example"], mtu=1300)
         pools = ServerSettings.model_validate(
@@ -158,3 +159,45 @@ def test_what_a_peer_gets_is_stored(tmp_path: Any) -> None:
         assert stored.client == store.peers("wg7")[0].client == made.client
         store.update_peer("wg7", made.name, pools=pools, client=ClientOverrides())
         assert store.peers("wg7") == [replace(stored, client=ClientOverrides())]
+
+
+HEAD = """[interface]
+addresses = ["10.8.0.1/24"]
+[policy]
+groups = ["guests"]
+[client]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        (
+            'allowed_ips = "all"',
+            6,
+            "client.allowed_ips: 'all' is neither full nor split nor",
+        ),
+        ("allowed_ips = []", 6, "client.allowed_ips: it is empty; give one at least"),
+        ('excluded_ips = [\n"10.0.0.0/8",\n"10.0.0.1/8"]', 8, "'10.0.0.1/8' is an address in"),
+        ('excluded_ips = "10.0.0.0/8"', 6, "'10.0.0.0/8' is not a list in [ ]"),
+        ("[client.groups]\nstaff = {}", 7, "there is no group 'staff'; name it in policy.groups"),
+        ('[client.groups.guests]\nmtu = 9\ndns = ["9.9.9.9"]', 7, "9 is too small; use 1280"),
+        ("[client.groups.guests]\nendpoint = 'a'", 7, "client.groups.guests.endpoint: there is no"),
+    ],
+)
+def test_mistakes_in_the_settings(tmp_path: Path, text: str, line: int, message: str) -> None:
+    path = tmp_path / "wg7.toml"
+    path.write_text(HEAD + text)
+    with pytest.raises(SettingsError) as error:
+        toml.load(path)
+    assert message in str(error.value)
+    assert f"wg7.toml:{line}:" in str(error.value)
+
+
+def test_what_groups_get_is_written_and_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "wg7.toml"
+    path.write_text(f"{HEAD}[client.groups.guests]\nallowed_ips = 'split'\ndns = ['9.9.9.9']\n")
+    settings = toml.load(path)
+    assert settings.client.groups["guests"].allowed_ips == "split"
+    path.write_text(toml.dump(settings))
+    assert toml.load(path) == settings

@@ -63,10 +63,10 @@ def needs(policy: Policy, egress: tuple[str, ...], port: int) -> Iterator[Need]:
     Args:
         policy: Its policy.
         egress: The interfaces to the internet.
-        port: Its UDP port.
+        port: Its UDP port; 0 if it is not known yet.
     """
     for outside in egress or (None,):
-        for version in (4, 6):
+        for version in (4, 6) if port else ():
             yield from _datagrams(outside, version, port)
     opened = set(_opened(policy))
     for address in policy.addresses:
