@@ -1,7 +1,7 @@
 """From policy to kernel: all or nothing, ours alone, and at no moment anything between.
 
-A change is one transaction. If it needs new sets of ranges there is one before it that makes them,
-which no rule looks up yet (see `table`).
+A change is one transaction. What is new in it is made before, where no packet comes yet (see
+`table`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from wgbind.firewall.conntrack import end_forbidden
 from wgbind.firewall.frame import REASONS, counter_name
 from wgbind.firewall.listing import Counter, list_counters, list_rules, read_table
 from wgbind.firewall.nfnetlink import StaleError, text
-from wgbind.firewall.nftables import Kind, Message, NfTables, next_generation
+from wgbind.firewall.nftables import Kind, Message, NfTables, cut, next_generation
 from wgbind.firewall.table import UNREAD, Chain, difference, prepared
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Firewall:
         between = prepared(old, wanted.table)
         preparation = list(difference(old, between))
         exchange = list(difference(between, wanted.table))
-        for steps in filter(None, (preparation, exchange)):
+        for steps in (*cut(preparation), *([exchange] if exchange else [])):
             self._kernel.commit(steps, generation)
             self._applied = None  # until the rest is done, too
             generation = next_generation(generation)

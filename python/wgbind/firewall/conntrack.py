@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from itertools import product
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from wgbind.firewall.decide import End, Flow, decide
+from wgbind.firewall.decide import End, Flow, decide, is_end
 from wgbind.firewall.expression import ECHO_REQUEST, ICMP, TCP, UDP, version_of
 from wgbind.firewall.nfnetlink import ACK, DUMP, Nfnetlink, attribute, attributes, nested
 from wgbind.net.netlink import netlink, outside_event_loop
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from wgbind.firewall.policy import Policy
     from wgbind.settings.address import Address
+    from wgbind.settings.reference import Reference
 
 Protocol: TypeAlias = Literal["tcp", "udp", "icmp", "ping", "other"]
 
@@ -132,7 +133,10 @@ class _Judge:
         networks = policy.settings.networks.values()
         named = [each.interface for each in networks if each.interface is not None]
         self._interfaces = tuple(dict.fromkeys((*(policy.egress or ()), *named, "")))
-        self._decided: dict[Flow, bool] = {}
+        rules = policy.rules
+        self._references = {each for rule in rules for each in (*rule.sources, *rule.destinations)}
+        self._meant: dict[End, frozenset[Reference]] = {}
+        self._allowed: dict[object, bool] = {}
 
     def forbids(self, connection: Connection) -> bool:
         """Whether a connection is through the tunnel for certain, and no rule allows it."""
@@ -164,9 +168,22 @@ class _Judge:
         )
 
     def _allows(self, flow: Flow) -> bool:
-        if flow not in self._decided:
-            self._decided[flow] = decide(self._policy, flow).allowed
-        return self._decided[flow]
+        # Decided once for all connections that the rules cannot tell apart.
+        alike = (
+            *(flow.source.zone, self._names(flow.source), flow.destination.zone),
+            *(self._names(flow.destination), flow.protocol, flow.port),
+            flow.source.zone == "tunnel" and self._policy.is_spoofed(flow.source.address),
+        )
+        if alike not in self._allowed:
+            self._allowed[alike] = decide(self._policy, flow).allowed
+        return self._allowed[alike]
+
+    def _names(self, end: End) -> frozenset[Reference]:
+        """Return by which of the rules' references an end is meant."""
+        if end not in self._meant:
+            named = (each for each in self._references if is_end(self._policy, each, end))
+            self._meant[end] = frozenset(named)
+        return self._meant[end]
 
     def _ends(self, address: Address, interface: str | None) -> Iterator[End]:
         """Yield where an address may be."""

@@ -6,7 +6,6 @@ import errno
 import os
 import socket
 import struct
-from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from wgbind.errors import FirewallError, PrivilegeError
@@ -33,6 +32,7 @@ _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _NFGEN = struct.Struct("!BBH")  # family, version, resource
 _ATTRIBUTE = struct.Struct("=HH")  # length with this, type
 _U32 = struct.Struct("!I")
+_SEND = 1 << 24
 _RECEIVE = 1 << 18
 _TIMEOUT = 30.0
 """Seconds; a transaction takes milliseconds."""
@@ -105,6 +105,10 @@ class Nfnetlink:
             raise FirewallError("nftables: this kernel has none (nf_tables)") from None
         self._socket.settimeout(_TIMEOUT)
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _SEND)
+        except PermissionError:  # root of a user namespace only
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND)
         self._sequence = 0
 
     def __enter__(self) -> Self:
@@ -151,19 +155,13 @@ class Nfnetlink:
         return found
 
     def _send(self, data: bytes) -> None:
-        size = len(data) + 4096
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, size)
-        except PermissionError:  # root of a user namespace only
-            with suppress(OSError):
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
         try:
             self._socket.send(data)
         except OSError as error:
             if error.errno == errno.EMSGSIZE:
                 raise FirewallError(
-                    f"nftables: the rules are {len(data)} bytes, more than this container may send "
-                    f"at once; set net.core.wmem_max to {size} on its host"
+                    f"nftables: a change of {len(data)} bytes is more than this container may send "
+                    f"at once; set net.core.wmem_max to {len(data)} on its host"
                 ) from None
             raise failure(error.errno or 0) from None
 

@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from wgbind.firewall.nfnetlink import ACK, DUMP, ERROR, Nfnetlink, failure, number, packet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11  # linux/netfilter/nfnetlink.h
 _BATCH_GENERATION = 1
+
+TRANSACTION = 150_000
+"""Bytes; a socket sends 212,992 if nobody changed net.core.wmem_default."""
+
+_HEADERS = 20
+"""Bytes before a message's attributes."""
 
 
 class Kind(IntEnum):
@@ -44,6 +50,20 @@ class Message(NamedTuple):
 def next_generation(generation: int) -> int:
     """Return the number that a transaction gives to the ruleset, if no other came between."""
     return (generation + 1) & 0xFFFFFFFF or 1
+
+
+def cut(messages: Iterable[Message]) -> Iterator[list[Message]]:
+    """Cut messages into transactions that every socket takes."""
+    part: list[Message] = []
+    size = 0
+    for message in messages:
+        size += _HEADERS + len(message.body)
+        if part and size > TRANSACTION:
+            yield part
+            part, size = [], _HEADERS + len(message.body)
+        part.append(message)
+    if part:
+        yield part
 
 
 class NfTables(Nfnetlink):

@@ -62,7 +62,7 @@ class Population:
         own = [address.network for address in policy.addresses]
         return cls(
             {whose: frozenset(each) for whose, each in found.items()},
-            _routed(policy, groups, peers) if networks else {},
+            _routed(policy, everyone, groups, peers) if networks else {},
             frozenset(everyone),
             {version: union([*own, *networks], version) for version in VERSIONS},
         )
@@ -76,32 +76,42 @@ def _names(member: Member, groups: frozenset[str], peers: frozenset[str]) -> Ite
 
 
 def _routed(
-    policy: Policy, groups: frozenset[str], peers: frozenset[str]
+    policy: Policy, everyone: Collection[bytes], groups: frozenset[str], peers: frozenset[str]
 ) -> dict[Whose, tuple[Range, ...]]:
     found: dict[Whose, list[Range]] = {}
     for version in VERSIONS:
-        for first, last, member in flatten(_prefixes(policy, version)):
+        for first, last, member in flatten(_prefixes(policy, everyone, version)):
             for name in () if member is None else _names(member, groups, peers):
                 found.setdefault((*name, version), []).append((first, last))
     return {whose: merge(ranges) for whose, ranges in found.items()}
 
 
-def _prefixes(policy: Policy, version: Version) -> Iterator[_Prefix]:
+def _prefixes(policy: Policy, everyone: Iterable[bytes], version: Version) -> Iterator[_Prefix]:
     """Yield the networks behind peers, and as nobody's what is cut out of them.
 
     That is the tunnel's networks, and single addresses, of whomever, which are held apart.
     """
-    for own in policy.addresses:
-        if own.version == version:
-            yield (*_ends(own.network), None)
-            yield int(own.ip), int(own.ip), None
+    own = [each for each in policy.addresses if each.version == version]
+    inside = [_ends(each.network) for each in own]
+    for address, (first, last) in zip(own, inside, strict=True):
+        yield first, last, None
+        yield int(address.ip), int(address.ip), None
     for member in policy.members:
         for network in member.routed_networks:
             if network.version == version:
-                yield (*_ends(network), member)
-        for address in member.addresses:
-            if address.version == version:
-                yield int(address), int(address), None
+                first, last = _ends(network)
+                yield first, last, member
+                if any(begin <= first <= last <= end for begin, end in inside):
+                    inside = []
+    length = 4 if version == 4 else 16
+    single = [each for each in everyone if len(each) == length]
+    # What the tunnel's networks cut out needs no hole of its own, unless it is cut in again.
+    for begin, end in inside:
+        lowest, highest = begin.to_bytes(length, "big"), end.to_bytes(length, "big")
+        single = [each for each in single if not lowest <= each <= highest]
+    for each in single:
+        number = int.from_bytes(each, "big")
+        yield number, number, None
 
 
 def flatten(prefixes: Iterable[_Prefix]) -> Iterator[_Prefix]:

@@ -10,9 +10,10 @@ at that moment. Hence
   lost them;
 - other chains and most sets never change: their names tell their content, and another content is
   another chain or set, which only the new rules know;
-- sets of ranges are made in a transaction before the one with the rules that look them up: a kernel
-  that searches them in an array, such as 6.18.44, fills it only some time after the new generation
-  became current, and until then finds nothing in them;
+- what is new is made in transactions before the one that exchanges the rules of the base chains.
+  Sets of ranges need that: a kernel that searches them in an array, such as 6.18.44, fills it only
+  some time after their generation became current, and until then finds nothing in them. For the
+  others it keeps the transactions within what a container may send at once;
 - elements come into a standing set, or leave it, only if nothing else is known of them, neither
   before nor after (`compile` sees to it);
 - there are no maps: when one goes, the kernel hides its elements from the old rules, too.
@@ -131,13 +132,21 @@ class Table:
 
 
 def prepared(old: Table | None, new: Table) -> Table:
-    """Return what the way from an old table to a new one passes: it has the sets of ranges, too."""
-    ranges = {name: each for name, each in new.sets.items() if each.ranges}
+    """Return what the way from an old table to a new one passes.
+
+    It has what is new already, where no packet comes yet: all but the rules of base chains.
+    """
     if old is None:
-        return Table(new.name, sets=ranges)
-    if not _shares_hooks(old, new):
+        old = Table(new.name)
+    elif not _shares_hooks(old, new):
         return old
-    return Table(old.name, old.counters, {**ranges, **old.sets}, old.chains)
+    chains = {name: chain for name, chain in new.chains.items() if chain.hook is None}
+    return Table(
+        old.name,
+        old.counters | new.counters,
+        {**new.sets, **old.sets},
+        {**chains, **old.chains},
+    )
 
 
 def difference(old: Table | None, new: Table) -> Iterator[Message]:
@@ -245,8 +254,9 @@ class _Build:
         # The kernel wants the ends of ranges before their beginnings, as nft sends them.
         ordered = sorted(elements, reverse=True)
         found = [_element(key, ends=ends) for key, ends in ordered]
-        for start in range(0, len(found), _MESSAGE_ELEMENTS):
-            part = nested(3, *found[start : start + _MESSAGE_ELEMENTS])
+        # The end of a range and its beginning stay together; the first may lack its end.
+        for start in range(-(len(found) % 2), len(found), _MESSAGE_ELEMENTS):
+            part = nested(3, *found[max(start, 0) : start + _MESSAGE_ELEMENTS])
             yield self._message(kind, CREATE, text(2, name), part)
 
     def _message(self, kind: Kind, flags: int, *attributes: bytes) -> Message:
