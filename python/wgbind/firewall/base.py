@@ -74,22 +74,32 @@ class _Base:
 
     def prerouting(self) -> Iterator[Rule]:
         """Drop the sources that no peer has: a second line behind cryptokey routing."""
-        drop = self._drop("spoofed")
         yield Rule(self._not_from_tunnel + ACCEPT)
+        yield from self._spoofed()
+
+    def _spoofed(self, match: Expression = b"") -> Iterator[Rule]:
+        """Drop, of what matches, the sources that no peer has.
+
+        The chains that decide do so once more about what begins: a packet that passes prerouting
+        before the rules change and comes to them afterwards would meet a source of the old policy
+        and the permissions of the new one, and be let through by neither alone.
+        """
+        drop = self._drop("spoofed")
         for own in self._frame.addresses:
-            match = expression.address("source", ip_network(own.ip))
-            yield Rule(expression.family(expression.version_of(own.ip)) + match + drop)
+            address = expression.address("source", ip_network(own.ip))
+            yield Rule(match + expression.family(expression.version_of(own.ip)) + address + drop)
         for version in VERSIONS:
-            match = b""
+            others = b""
             if version in self._frame.sources:
                 name = self._frame.sources[version]
-                match = expression.address_in("source", version, name, inverted=True)
-            yield Rule(expression.family(version) + match + drop)
+                others = expression.address_in("source", version, name, inverted=True)
+            yield Rule(match + expression.family(version) + others + drop)
 
     def input(self) -> Iterator[Rule]:
         yield Rule(self._not_from_tunnel + ACCEPT)
         yield KNOWN
         yield Rule(expression.ct_state(State.INVALID) + self._drop("invalid"))
+        yield from self._spoofed()
         yield from self._limit()
         yield from self._way("to_host", "tunnel", "host")
 
@@ -100,6 +110,7 @@ class _Base:
         # What conntrack calls invalid would leave without NAT, with the peer's own address.
         stateless = expression.ct_state_not(State.ESTABLISHED | State.RELATED | State.NEW)
         yield Rule(self._from_tunnel + stateless + self._drop("invalid"))
+        yield from self._spoofed(self._from_tunnel)
         yield from self._limit()
         yield from arrivals(self._frame)
         yield from admissions(self._frame, self._builder)

@@ -1,0 +1,73 @@
+"""While policies change, each packet meets the old one or the new one, and nothing of both."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from net.crossroads import Crossroads
+from net.judged import SEED, random_of, told
+from net.oracle import fate
+from net.random_policy import random_policy, random_probes
+
+CHANGES = 40
+"""How often each of the pairs of policies takes turns."""
+
+PAIRS = 15
+PROBES = 100
+
+# Another process, for the kernel to have both to do at once.
+TAKE_TURNS = """
+import sys
+from net.judged import policy_of, random_of
+from net.random_policy import random_policy
+from wgbind.firewall.apply import Firewall
+
+tunnel, changes = sys.argv[1], int(sys.argv[2])
+with Firewall(tunnel) as firewall:
+    for line in sys.stdin:
+        random = random_of(int(line))
+        policies = [policy_of(random_policy(random), tunnel) for _ in range(2)]
+        firewall.apply(policies[0])
+        print("ready", flush=True)
+        sys.stdin.readline()
+        for number in range(1, changes):
+            firewall.apply(policies[number % 2])
+        print("done", flush=True)
+"""
+
+
+def test_each_packet_meets_one_policy() -> None:
+    agreed: Counter[bool] = Counter()
+    with Crossroads() as crossroads:
+        argv = [sys.executable, "-c", TAKE_TURNS, crossroads.tunnel, str(CHANGES)]
+        tests = str(Path(__file__).parent.parent)
+        environment = {**os.environ, "PYTHONPATH": tests, "WGBIND_TEST_SEED": SEED}
+        changer = crossroads.server.popen(
+            argv, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+        )
+        assert changer.stdin is not None
+        assert changer.stdout is not None
+        for number in range(PAIRS):
+            random = random_of(number)
+            policies = random_policy(random), random_policy(random)
+            probes = random_probes(random, PROBES)
+            fates = [[fate(written, probe).arrival for written in policies] for probe in probes]
+            for word in ("ready\n", "done\n"):
+                changer.stdin.write(f"{number}\n")
+                changer.stdin.flush()
+                while word == "done\n" and not select.select([changer.stdout], [], [], 0)[0]:
+                    found = crossroads.pass_through(probes)
+                    for probe, expected, seen in zip(probes, fates, found, strict=True):
+                        arrival = None if seen is None else seen.arrival
+                        assert arrival in expected, told(
+                            policies[0], probe, fate(policies[0], probe), (policies[1], seen)
+                        )
+                        agreed[seen is not None] += expected[0] == expected[1]
+                assert changer.stdout.readline() == word, changer.communicate()[1]
+    # About these packets both policies agreed; many of them were let through, many were not.
+    assert min(agreed[True], agreed[False]) > PAIRS * PROBES
