@@ -44,6 +44,19 @@ REACHED_IN_OFFICE = {
     *("alice internet", "alice second"),
 }
 
+WORKSHOP = """
+[policy]
+preset = ["isolated"]
+groups = ["staff", "guests"]
+rules = ["deny guests -> any", "allow peers -> workshop"]
+
+[policy.networks]
+workshop = LAN
+
+[routing]
+egress = "auto"
+"""
+
 CLOSED = """
 [policy]
 preset = ["isolated"]
@@ -141,8 +154,9 @@ def test_open_connections_last_as_long_as_their_permission(hosts: Neighbourhood)
         alice.call(socket.create_connection, listener.getsockname()) as here,
         listener.accept()[0] as there,
     ):
-        for policy in (OFFICE.replace("lan, staff", "lan"), OFFICE):
+        for policy, bobs in ((OFFICE, True), (WORKSHOP, False), (OFFICE, True)):
             hosts.reload(policy)
+            assert blocked(hosts.hosts["bob"], lan, address) is not bobs
             for one, other in ((here, there), (there, here)):
                 one.settimeout(5)
                 one.sendall(b"still here")

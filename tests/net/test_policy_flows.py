@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 OUT = Written(("gateway",))
 NOBODY = Written(("isolated",))
-WITHOUT_LAN = Written(("gateway",), (Rule.of("deny", "peers", "lan"),))
+ONLY_ALICE = Written(("isolated",), (Rule.of("allow", "peer:alice", "any"),))
+ALL_BUT_CAROL = Written(
+    ("isolated",), (Rule.of("deny", "peer:carol", "any"), Rule.of("allow", "any", "any"))
+)
 
 
 @pytest.fixture(scope="module")
@@ -64,19 +67,19 @@ class TestState:
     def test_what_is_open_stays_open(
         self, crossroads: Guarded, version: int, protocol: Protocol
     ) -> None:
-        """A change decides about new connections; state and translations outlive it."""
+        """State and translations outlive a change of all rules to others that allow the same."""
         open_now = []
         crossroads.enforce(Written(("gateway", "hub"), (Rule.of("allow", "peers", "lan"),)))
         for other in ("internet", "lan", "bob"):
             seen = pass_one(crossroads, "alice", other, version, protocol)
             assert seen is not None
             open_now.append(seen)
-        for policy in (WITHOUT_LAN, NOBODY):
+        for policy in (ONLY_ALICE, ALL_BUT_CAROL):
             crossroads.enforce(policy)
             answers = crossroads.answer(open_now)
             assert [answer is not None and answer.at for answer in answers] == [TUNNEL] * 3
         for other in ("internet", "lan", "bob"):
-            assert pass_one(crossroads, "alice", other, version, protocol) is None
+            assert pass_one(crossroads, "carol", other, version, protocol) is None
 
 
 @pytest.mark.parametrize("version", [0, 1], ids=["ipv4", "ipv6"])
