@@ -57,6 +57,9 @@ ROUTES = {
 GRACE = 0.01
 """Seconds for a packet that is not there at once, which should not be."""
 
+REMEMBERED = 2
+"""Seconds that connections are tracked after `Crossroads.forget_soon`."""
+
 TUNSETIFF = 0x400454CA  # linux/if_tun.h
 IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
 
@@ -195,14 +198,28 @@ class Crossroads:
             sender = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)
             self._senders[family] = stack.enter_context(sender)
 
+    def forget_soon(self) -> None:
+        """Have the kernel track connections that end with their first packets no longer than that.
+
+        Else it tracks so many for minutes that to look through them takes long.
+        """
+        kinds = "tcp_timeout_syn_sent tcp_timeout_syn_recv udp_timeout udp_timeout_stream"
+        for kind in (*kinds.split(), "icmp_timeout", "icmpv6_timeout"):
+            self.server.sysctl(f"net.netfilter.nf_conntrack_{kind}", str(REMEMBERED))
+
     def pass_through(self, probes: Iterable[Probe]) -> list[Seen | None]:
         """Send each and return where it came out; None for one that did not."""
-        asked: list[int] = []
+        return self.deliver((probe.enters, self.question(probe)) for probe in probes)
+
+    def deliver(self, packets: Iterable[tuple[str, Packet]]) -> list[Seen | None]:
+        """Do so with questions and the links that they come from; the same ones once more, too."""
+        numbers: list[int] = []
         seen: list[Seen] = []
-        for probe in probes:
-            asked.append(self.ask(probe).number)
+        for enters, packet in packets:
+            numbers.append(packet.number)
+            self.send(enters, packet.encode())
             seen += self.look(wait=0)
-        return _sort(asked, seen + self.look(), "question")
+        return _sort(numbers, seen + self.look(), "question")
 
     def answer(self, questions: Iterable[Seen]) -> list[Seen | None]:
         """Answer each question where it came out; return where the answers did."""

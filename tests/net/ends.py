@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from net.crossroads import HOST, LAN, TUNNEL, WAN1, WAN2, Crossroads, Probe
 from net.judged import policy_of
+from net.written import Written
 from wgbind.firewall.apply import Firewall, remove
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from net.crossroads import Seen
     from net.probe import Protocol
-    from net.written import Written
 
 ENDS = {
     "alice": (TUNNEL, "10.77.0.2", "fd77::2"),
@@ -70,6 +70,8 @@ class Guarded(Crossroads):
     def __enter__(self) -> Self:
         super().__enter__()
         self._firewall = self.server.call(Firewall, self.tunnel)
+        self.enforce(Written())  # and with it connections are tracked
+        self.forget_soon()
         return self
 
     def __exit__(

@@ -1,4 +1,8 @@
-"""While policies change, each packet meets the old one or the new one, and nothing of both."""
+"""While policies change, a packet meets the old one or the new one.
+
+One that came to the server by the old one may still be dropped by the new one, and if they agree
+about it, nothing else than they say becomes of it.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,10 @@ from net.judged import SEED, random_of, told
 from net.oracle import fate
 from net.random_policy import random_policy, random_probes
 
-CHANGES = 40
+CHANGES = 25
 """How often each of the pairs of policies takes turns."""
 
-PAIRS = 15
+PAIRS = 10
 PROBES = 100
 
 # Another process, for the kernel to have both to do at once.
@@ -56,18 +60,21 @@ def test_each_packet_meets_one_policy() -> None:
             random = random_of(number)
             policies = random_policy(random), random_policy(random)
             probes = random_probes(random, PROBES)
+            # Unanswered they stay new to the kernel, and it tracks no more connections than these.
+            questions = [(probe.enters, crossroads.question(probe)) for probe in probes]
             fates = [[fate(written, probe).arrival for written in policies] for probe in probes]
             for word in ("ready\n", "done\n"):
                 changer.stdin.write(f"{number}\n")
                 changer.stdin.flush()
                 while word == "done\n" and not select.select([changer.stdout], [], [], 0)[0]:
-                    found = crossroads.pass_through(probes)
+                    found = crossroads.deliver(questions)
                     for probe, expected, seen in zip(probes, fates, found, strict=True):
                         arrival = None if seen is None else seen.arrival
-                        assert arrival in expected, told(
+                        agree = expected[0] == expected[1]
+                        assert arrival in expected or (arrival is None and not agree), told(
                             policies[0], probe, fate(policies[0], probe), (policies[1], seen)
                         )
-                        agreed[seen is not None] += expected[0] == expected[1]
+                        agreed[seen is not None] += agree
                 assert changer.stdout.readline() == word, changer.communicate()[1]
     # About these packets both policies agreed; many of them were let through, many were not.
     assert min(agreed[True], agreed[False]) > PAIRS * PROBES
