@@ -287,6 +287,10 @@ def test_each_field_can_be_changed(store: Store) -> None:
         {"endpoint": ("2001:db8::1", 9)},
         {"endpoint": None},
         {"persistent_keepalive": 25},
+        {"description": "the café's till"},
+        {"enabled": False},
+        {"expires_at": datetime(2126, 1, 1, tzinfo=timezone.utc)},
+        {"expires_at": None, "enabled": True},
         {},
     ]
     for change in changes:
@@ -301,23 +305,23 @@ def test_groups_are_joined_and_left_whatever_others_do(store: Store) -> None:
     peer = add(store, "phone", groups=["staff"])
     add(store, "other", groups=["staff"])
     before = store.version()
-    assert store.regroup_peer("wg0", "phone", join=frozenset({"admins", "staff"})) == replace(
-        peer, groups=frozenset({"admins", "staff"})
+    regrouped = store.edit_peer(
+        "wg0", "phone", lambda old: replace(old, groups=old.groups | {"admins"}), pools=POOLS
     )
-    left = store.regroup_peer(
+    assert regrouped == replace(peer, groups=frozenset({"admins", "staff"}))
+    store.edit_peer(
         "wg0",
         peer.public_key,
-        join=frozenset({"guests"}),
-        leave=frozenset({"staff", "nobody"}),
+        lambda old: replace(old, groups=(old.groups | {"guests"}) - {"staff", "nobody"}),
+        pools=POOLS,
     )
-    assert left.groups == {"admins", "guests"}
     assert {each.name: each.groups for each in store.peers("wg0")} == {
         "phone": {"admins", "guests"},
         "other": {"staff"},
     }
     assert store.version() == before + 2
     with pytest.raises(NotFoundError):
-        store.regroup_peer("wg0", "nobody", join=frozenset({"staff"}))
+        store.edit_peer("wg0", "nobody", lambda old: old, pools=POOLS)
 
 
 def test_a_change_keeps_the_rules_or_changes_nothing(store: Store) -> None:
@@ -401,10 +405,12 @@ def test_the_schema_refuses_what_the_code_would(store: Store, path: Path) -> Non
     with sqlite3.connect(path) as connection:
         connection.execute("pragma foreign_keys = on")
         for statement in [
-            "insert into peer select null, server, name, replace(public_key, '=', 'A'), null, null,"
-            " null, null, 0, created_at from peer",
-            "insert into peer select null, server, 'new', public_key, null, null, null, null, 0,"
-            " created_at from peer",
+            "insert into peer (server, name, public_key, persistent_keepalive, created_at)"
+            " select server, name, replace(public_key, '=', 'A'), 0, created_at from peer",
+            "insert into peer (server, name, public_key, persistent_keepalive, created_at)"
+            " select server, 'new', public_key, 0, created_at from peer",
+            "update peer set enabled = null",
+            "update peer set description = null",
             "update peer set name = ''",
             "update peer set public_key = 'short'",
             "update peer set preshared_key = 'short'",

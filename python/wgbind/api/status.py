@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from ipaddress import IPv4Interface, IPv6Interface
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -32,6 +32,9 @@ class _Report(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
+PeerState: TypeAlias = Literal["connected", "idle", "never", "disabled", "expired"]
+
+
 class PeerReport(_Report):
     """One peer, as configured and as the device knows it.
 
@@ -44,6 +47,11 @@ class PeerReport(_Report):
             is stopped or the device does not have the peer.
         tx_bytes: Bytes of UDP payload sent to it; None likewise.
         persistent_keepalive: Seconds; 0 is off.
+        state: "connected" if its session lives, "idle" if its last one is over, "never" before
+            the first handshake that the device knows of; "disabled" and "expired" are not served.
+        description: One line about it.
+        enabled: Whether it is served until it expires.
+        expires_at: UTC, when the server ceases to serve it; None is never.
     """
 
     name: str | None
@@ -56,6 +64,10 @@ class PeerReport(_Report):
     last_handshake: datetime | None = None
     rx_bytes: int | None = None
     tx_bytes: int | None = None
+    state: PeerState
+    description: str = ""
+    enabled: bool = True
+    expires_at: datetime | None = None
 
 
 class ServerStatus(_Report):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from wgbind.doctor import filters, host
@@ -39,7 +40,9 @@ def _findings(server: Server) -> Iterator[Finding]:
             peers = store.peers(server.name)
     running = server.pid() is not None
     view = host_view(settings.fwmark)
-    policy = resolve(server.name, settings, peers, view)
+    now = datetime.now(timezone.utc)
+    served = [peer for peer in peers if peer.served(now)]
+    policy = resolve(server.name, settings, served, view)
     outside = egress(settings, view) or view.egress
     listen_port = settings.interface.listen_port or (server.status().listen_port if running else 0)
 

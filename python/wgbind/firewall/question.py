@@ -101,7 +101,9 @@ def _member(name: str, policy: Policy) -> Member:
     for member in policy.members:
         if member.name == name:
             return member
-    raise NotFoundError(f"there is no peer {name!r}; name a peer, an address, host or internet")
+    raise NotFoundError(
+        f"there is no peer {name!r}, or it is disabled; name a peer, an address, host or internet"
+    )
 
 
 def _end(address: Address, policy: Policy, way: Way | None) -> End:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timezone
 from socket import if_nameindex
 from typing import TYPE_CHECKING, Literal
 
@@ -145,6 +146,8 @@ class Firewall:
         settings = self._server.configuration().settings
         with Store.open(self._server.paths, settings) as store:
             peers = store.peers(self._server.name)
+        now = datetime.now(timezone.utc)
+        peers = [peer for peer in peers if peer.served(now)]
         return resolve(self._server.name, settings, peers, host_view())
 
     def _remarks(self, policy: Policy, flow: Flow) -> Iterator[str]:

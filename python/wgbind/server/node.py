@@ -19,6 +19,7 @@ from wgbind.firewall import apply as firewall
 from wgbind.net.host import host_view
 from wgbind.server.configuration import Configuration
 from wgbind.server.events import EventReader
+from wgbind.server.expiry import Expiry
 from wgbind.server.firewall import firewall_report
 from wgbind.server.lock import Lock
 from wgbind.server.policy import resolve
@@ -63,6 +64,7 @@ class Node:
         self._stopping = False
         self._ended = Event()
         self._end: str | None = None
+        self._expiry = Expiry()
         self._problems: tuple[str, ...] = ()
         self._failures = 0
         self._version: int | None = None
@@ -197,7 +199,8 @@ class Node:
         peers = self._store.peers(self._paths.name)
         self._names_before = self._names
         self._names = {peer.public_key: peer.name for peer in peers}
-        return Desired(self._configuration.settings, self._configuration.private_key, peers)
+        settings, private_key = self._configuration.settings, self._configuration.private_key
+        return Desired(settings, private_key, self._expiry.served(peers))
 
     def _name_of(self, public_key: PublicKey) -> str | None:
         return self._names.get(public_key) or self._names_before.get(public_key)
@@ -220,7 +223,7 @@ class Node:
 
     def _watch(self) -> None:
         try:
-            while (reason := self._device.wait(_POLL_SECONDS)) is None:
+            while (reason := self._device.wait(self._patience())) is None:
                 if self._is_due():
                     self.converge()
         except Exception as error:  # noqa: BLE001  whatever ends this thread ends the server
@@ -231,8 +234,13 @@ class Node:
             self._end = reason
         self._ended.set()
 
+    def _patience(self) -> float:
+        """Until the store is looked at again, or the next peer expires."""
+        left = self._expiry.seconds_left()
+        return left if 0 < left < _POLL_SECONDS else _POLL_SECONDS
+
     def _is_due(self) -> bool:
-        if monotonic() >= self._next_check:
+        if monotonic() >= self._next_check or self._expiry.seconds_left() <= 0:
             return True
         try:
             return self._store.version() != self._version

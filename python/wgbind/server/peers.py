@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from wgbind.errors import ConflictError, InputError, WgbindError
 from wgbind.keys import PresharedKey, PrivateKey
 from wgbind.server.client import client_configuration, reached
 from wgbind.settings.reference import Reference
+from wgbind.store.peer import require_unexpired
 from wgbind.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from typing_extensions import Unpack
 
@@ -53,6 +55,8 @@ class Peers:
         endpoint: tuple[str, int] | None = None,
         persistent_keepalive: int = 0,
         client: ClientOverrides | None = None,
+        description: str = "",
+        expires_at: datetime | None = None,
     ) -> Peer:
         """Add a peer.
 
@@ -66,6 +70,8 @@ class Peers:
             endpoint: Name or address and UDP port where it listens, if it does.
             persistent_keepalive: Seconds between packets that this server sends it; 0 is off.
             client: What its own configuration says other than those of the others.
+            description: One line about it.
+            expires_at: When the server ceases to serve it, with its time zone; None is never.
 
         Returns:
             The peer. A private key made for it is in this object, and nowhere else unless the
@@ -102,6 +108,8 @@ class Peers:
                 persistent_keepalive=persistent_keepalive,
                 private_key=private_key if settings.client.store_private_keys else None,
                 client=client,
+                description=description,
+                expires_at=expires_at,
             )
             try:
                 reached(settings, None, peer, ())
@@ -121,25 +129,33 @@ class Peers:
         with Store.open(self._server.paths, self._server.configuration().settings) as store:
             return store.peers(self._server.name)
 
-    def update(self, which: str | PublicKey, **changes: Unpack[PeerChanges]) -> Peer:
-        """Change what is named of a peer, all or nothing; its session goes on where it can.
+    def edit(self, which: str | PublicKey, edit: Callable[[Peer], Peer]) -> Peer:
+        """Make of a peer what `edit` makes of it, all or nothing; its session goes on where it can.
 
-        The fields are those of `Peer`. Raises as `add` does.
+        `edit` gets the peer as the store has it, and nobody else changes it meanwhile. Raises what
+        `edit` raises, and as `add` does.
         """
         configuration = self._server.configuration()
         settings = configuration.settings
-        if "public_key" in changes:
-            _refuse_own(changes["public_key"], configuration)
-        _require_declared(changes.get("groups", ()), settings)
+
+        def checked(old: Peer) -> Peer:
+            new = edit(old)
+            if new.public_key != old.public_key:
+                _refuse_own(new.public_key, configuration)
+            _require_declared(new.groups - old.groups, settings)
+            if new.client != old.client:
+                reached(settings, None, new, ())
+            return new
+
         with Store.open(self._server.paths, settings) as store:
-            if "client" in changes:
-                old = store.peer(self._server.name, which)
-                reached(settings, None, replace(old, client=changes["client"]), ())
-            peer = store.update_peer(
-                self._server.name, which, pools=settings.interface.addresses, **changes
-            )
+            pools = settings.interface.addresses
+            peer = store.edit_peer(self._server.name, which, checked, pools=pools)
         self._converge()
         return peer
+
+    def update(self, which: str | PublicKey, **changes: Unpack[PeerChanges]) -> Peer:
+        """Change what is named of a peer; the fields are those of `Peer`. Otherwise as `edit`."""
+        return self.edit(which, lambda old: replace(old, **changes))
 
     def regroup(
         self, which: str | PublicKey, *, join: Iterable[str] = (), leave: Iterable[str] = ()
@@ -149,20 +165,77 @@ class Peers:
         Raises `InputError` for a group that is not in the settings (one that it is in can always
         be left), `NotFoundError`.
         """
-        settings = self._server.configuration().settings
-        joined, left = _require_declared(join, settings), frozenset(leave)
-        with Store.open(self._server.paths, settings) as store:
-            _require_declared(left - store.peer(self._server.name, which).groups, settings)
-            peer = store.regroup_peer(self._server.name, which, join=joined, leave=left)
-        self._converge()
-        return peer
+        joined, left = frozenset(join), frozenset(leave)
+        return self.edit(which, lambda old: self.regrouped(old, joined, left))
+
+    def regrouped(self, peer: Peer, join: Iterable[str], leave: Iterable[str]) -> Peer:
+        """Return `peer` with other groups, for `edit`; raises as `regroup` does."""
+        left = frozenset(leave)
+        _require_declared(left - peer.groups, self._server.configuration().settings)
+        return replace(peer, groups=(peer.groups | frozenset(join)) - left)
+
+    def disable(self, which: str | PublicKey) -> Peer:
+        """Serve a peer no more; its session ends at once, and it keeps all it has.
+
+        Raises `NotFoundError`.
+        """
+        return self.update(which, enabled=False)
+
+    def enable(self, which: str | PublicKey, *, expires_at: datetime | None = None) -> Peer:
+        """Serve a peer again, until `expires_at` if that is given.
+
+        Raises `PeerError` if it has expired and gets no later date, `NotFoundError`.
+        """
+
+        def enabled(old: Peer) -> Peer:
+            until = old.expires_at if expires_at is None else expires_at
+            new = replace(old, enabled=True, expires_at=until)
+            require_unexpired(new, datetime.now(timezone.utc))
+            return new
+
+        return self.edit(which, enabled)
+
+    def rotate(self, which: str | PublicKey, *, public_key: PublicKey | None = None) -> Peer:
+        """Give a peer new keys; what it has with the old ones ends at once, addresses stay.
+
+        Args:
+            which: Its name or public key.
+            public_key: Its new key; None makes a key pair for it.
+
+        Returns:
+            The peer, with a private key made for it as `add` returns it. Its preshared key is new
+            if it has one.
+
+        Raises:
+            ConflictError: another peer has that key, or the server itself.
+            NotFoundError: there is no such peer.
+        """
+        private_key = PrivateKey.generate() if public_key is None else None
+        key = private_key.public_key() if private_key is not None else public_key
+        stored = self._server.configuration().settings.client.store_private_keys
+
+        def rotated(old: Peer) -> Peer:
+            if key is None or key == old.public_key:
+                raise InputError(f"public key {key}: {old.name} has it already; give a new one")
+            return replace(
+                old,
+                public_key=key,
+                private_key=private_key if stored else None,
+                preshared_key=None if old.preshared_key is None else PresharedKey.generate(),
+            )
+
+        return replace(self.edit(which, rotated), private_key=private_key)
 
     def remove(self, which: str | PublicKey) -> Peer:
         """Remove a peer and return what it was; raise `NotFoundError`."""
+        return self.remove_many([which])[0]
+
+    def remove_many(self, which: Iterable[str | PublicKey]) -> Sequence[Peer]:
+        """Remove peers, all of them or none, and return what they were; raise `NotFoundError`."""
         with Store.open(self._server.paths, self._server.configuration().settings) as store:
-            peer = store.remove_peer(self._server.name, which)
+            peers = store.remove_peers(self._server.name, which)
         self._converge()
-        return peer
+        return peers
 
     def client_configuration(self, peer: Peer) -> ClientConfiguration:
         """Write down what the peer's own end has to know; it holds its secrets.

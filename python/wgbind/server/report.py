@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from wgbind.api.status import PeerReport, ServerStatus
@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 
     from wgbind._native import DeviceStatus, PeerStatus
     from wgbind.api.firewall import FirewallReport
+    from wgbind.api.status import PeerState
     from wgbind.server.configuration import Configuration
     from wgbind.settings.address import Network
     from wgbind.settings.model import ServerSettings
     from wgbind.store.peer import Peer
+
+
+# A session lives so long after its handshake (the WireGuard paper, section 6.1).
+REJECT_AFTER_TIME = timedelta(seconds=180)
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,10 @@ def stored_peer_report(peer: Peer) -> PeerReport:
         persistent_keepalive=peer.persistent_keepalive,
         endpoint=None if peer.endpoint is None else str(Endpoint(*peer.endpoint)),
         groups=tuple(sorted(peer.groups)),
+        state=_state(peer, None),
+        description=peer.description,
+        enabled=peer.enabled,
+        expires_at=peer.expires_at,
     )
 
 
@@ -116,15 +125,35 @@ def _found(peer: Peer | None, status: PeerStatus, own: Iterable[Network]) -> Pee
     handshake = None
     if status.last_handshake is not None:
         handshake = datetime.fromtimestamp(status.last_handshake, timezone.utc)
-    return PeerReport(
-        name=None if peer is None else peer.name,
+    report = PeerReport(
+        name=None,
         public_key=status.public_key,
         has_preshared_key=status.has_preshared_key,
         allowed_ips=allowed_ips,
         persistent_keepalive=status.persistent_keepalive,
         endpoint=None if status.endpoint is None else str(Endpoint(*status.endpoint)),
-        groups=() if peer is None else tuple(sorted(peer.groups)),
         last_handshake=handshake,
         rx_bytes=status.rx_bytes,
         tx_bytes=status.tx_bytes,
+        state=_state(peer, handshake),
     )
+    if peer is None:
+        return report
+    return report.model_copy(
+        update={
+            "name": peer.name,
+            "groups": tuple(sorted(peer.groups)),
+            "description": peer.description,
+            "enabled": peer.enabled,
+            "expires_at": peer.expires_at,
+        }
+    )
+
+
+def _state(peer: Peer | None, handshake: datetime | None) -> PeerState:
+    now = datetime.now(timezone.utc)
+    if peer is not None and not peer.served(now):
+        return "expired" if peer.enabled else "disabled"
+    if handshake is None:
+        return "never"
+    return "connected" if now - handshake < REJECT_AFTER_TIME else "idle"

@@ -128,6 +128,14 @@ class Endpoint:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def parse_peer_endpoint(text: str) -> tuple[str, int]:
+    """Parse "host:port" or "[v6]:port", where a peer listens; raise `InputError`."""
+    endpoint = Endpoint.parse(text)
+    if endpoint.port is None:
+        raise InputError(f"endpoint {text!r}: the port is missing; write it behind a colon")
+    return endpoint.host, endpoint.port
+
+
 def require_tunnel_network(network: Network) -> None:
     """Refuse a network whose addresses no host behind a tunnel can have; raise `InputError`."""
     for kind in ("loopback", "multicast", "link_local", "unspecified"):

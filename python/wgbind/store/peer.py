@@ -11,6 +11,7 @@ from wgbind.errors import InputError, PeerError
 from wgbind.settings.address import Endpoint
 from wgbind.settings.client import ClientOverrides
 from wgbind.settings.reference import parse_name
+from wgbind.store.expiry import utc_text
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 # No "=" and no "/": a name is never mistaken for a key in base64.
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.@+-]{0,62}")
+_DESCRIPTION_LENGTH = 200
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,9 @@ class Peer:
     the peer was heard: a host name or address, and a port. `persistent_keepalive` is this server's
     own, in seconds; 0 is off. `private_key` is there only if the settings say that clients' keys
     are stored. `created_at` is in UTC. `client` is what its own configuration
-    says other than those of the others.
+    says other than those of the others. `description` is one line for people. A peer that is not
+    `enabled`, or whose `expires_at` (UTC, to the second) has come, keeps all it has and is not
+    served.
     """
 
     server: str
@@ -45,11 +49,22 @@ class Peer:
     private_key: PrivateKey | None = field(hash=False)
     created_at: datetime
     client: ClientOverrides = field(default_factory=ClientOverrides)
+    description: str = ""
+    enabled: bool = True
+    expires_at: datetime | None = None
 
     @property
     def allowed_ips(self) -> tuple[Network, ...]:
         """What the device accepts from the peer and sends to it: its addresses and networks."""
         return (*map(ip_network, self.addresses), *self.routed_networks)
+
+    def expired(self, now: datetime) -> bool:
+        """Tell whether its date has come at the moment `now`, in UTC."""
+        return self.expires_at is not None and self.expires_at <= now
+
+    def served(self, now: datetime) -> bool:
+        """Tell whether a server serves it at the moment `now`, in UTC."""
+        return self.enabled and not self.expired(now)
 
 
 class PeerChanges(TypedDict, total=False):
@@ -65,6 +80,9 @@ class PeerChanges(TypedDict, total=False):
     persistent_keepalive: int
     private_key: PrivateKey | None
     client: ClientOverrides
+    description: str
+    enabled: bool
+    expires_at: datetime | None
 
 
 def require_valid(peer: Peer) -> None:
@@ -99,4 +117,32 @@ def require_valid(peer: Peer) -> None:
     if not 0 <= peer.persistent_keepalive <= 65535:
         raise PeerError(
             f"persistent keepalive {peer.persistent_keepalive}: use 0 (off) to 65535 seconds"
+        )
+    if len(peer.description) > _DESCRIPTION_LENGTH or not peer.description.isprintable():
+        raise PeerError(
+            f"description {peer.description[:20]!r}...: use one line of at most "
+            f"{_DESCRIPTION_LENGTH} printable characters"
+        )
+    if peer.expires_at is not None and peer.expires_at.tzinfo is None:
+        raise PeerError(f"expiry {peer.expires_at}: it names no time zone; give it in UTC")
+
+
+def require_timely(peer: Peer, old: Peer | None, now: datetime) -> None:
+    """Refuse a new date that has passed, and to enable who has expired; raise `PeerError`."""
+    if peer.expires_at is not None and peer.expired(now):
+        if old is None or peer.expires_at != old.expires_at:
+            raise PeerError(
+                f"expiry {utc_text(peer.expires_at)} has passed; give a later one, or disable the "
+                "peer"
+            )
+        if peer.enabled and not old.enabled:
+            require_unexpired(peer, now)
+
+
+def require_unexpired(peer: Peer, now: datetime) -> None:
+    """Refuse a peer that has expired; raise `PeerError`."""
+    if peer.expires_at is not None and peer.expired(now):
+        raise PeerError(
+            f"peer {peer.name!r} expired at {utc_text(peer.expires_at)}; give it a later date "
+            "to enable it"
         )

@@ -70,6 +70,9 @@ def save(connection: Connection, peer: Peer, row_id: int | None) -> None:
         "endpoint_port": port,
         "persistent_keepalive": peer.persistent_keepalive,
         "created_at": peer.created_at,
+        "description": peer.description,
+        "enabled": peer.enabled,
+        "expires_at": peer.expires_at and peer.expires_at.replace(microsecond=0),
     }
     if row_id is None:
         statement = insert(peer_table).values(values).returning(peer_table.c.id)
@@ -122,4 +125,7 @@ def _peer(
         private_key=None if row.private_key is None else PrivateKey(row.private_key),
         created_at=row.created_at,
         client=client,
+        description=row.description,
+        enabled=row.enabled,
+        expires_at=row.expires_at,
     )

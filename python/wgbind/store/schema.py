@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    true,
 )
 
 from wgbind.settings.address import Address
@@ -28,7 +29,7 @@ from wgbind.settings.address import Address
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
-HEAD = "0003"  # the newest migration
+HEAD = "0004"  # the newest migration
 
 
 class AddressType(TypeDecorator[Address]):
@@ -103,6 +104,9 @@ peer_table = Table(
     Column("endpoint_port", Integer),
     Column("persistent_keepalive", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("description", String(200), nullable=False, server_default=""),
+    Column("enabled", Boolean, nullable=False, server_default=true()),
+    Column("expires_at", UtcDateTime),
     UniqueConstraint("server", "id"),
     UniqueConstraint("server", "name"),
     UniqueConstraint("server", "public_key"),

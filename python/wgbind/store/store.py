@@ -14,11 +14,11 @@ from wgbind.settings.client import ClientOverrides
 from wgbind.settings.paths import parse_interface_name
 from wgbind.store import ipam, rows
 from wgbind.store.database import Database
-from wgbind.store.peer import Peer, require_valid
+from wgbind.store.peer import Peer, require_timely, require_valid
 from wgbind.store.schema import peer_table, revision_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     from sqlalchemy import Connection
@@ -96,6 +96,8 @@ class Store:
         persistent_keepalive: int = 0,
         private_key: PrivateKey | None = None,
         client: ClientOverrides | None = None,
+        description: str = "",
+        expires_at: datetime | None = None,
     ) -> Peer:
         """Add a peer and return it.
 
@@ -121,8 +123,31 @@ class Store:
                 private_key=private_key,
                 created_at=datetime.now(timezone.utc),
                 client=client or ClientOverrides(),
+                description=description,
+                expires_at=expires_at,
             )
             return _save(connection, peer, pools)
+
+    def edit_peer(
+        self,
+        server: str,
+        which: str | PublicKey,
+        edit: Callable[[Peer], Peer],
+        *,
+        pools: Sequence[InterfaceAddress],
+    ) -> Peer:
+        """Make of a peer what `edit` makes of it, all or nothing, and return it as it now is.
+
+        Nobody else writes meanwhile, so what `edit` leaves as it is stays. A new public key
+        without its private key forgets the old private key. Raises what `edit` raises, what
+        `add_peer` does, and `NotFoundError`.
+        """
+        with self._database.writing() as connection:
+            row_id, old = _find(connection, server, which)
+            peer = edit(old)
+            if peer.public_key != old.public_key and peer.private_key == old.private_key:
+                peer = replace(peer, private_key=None)
+            return _save(connection, peer, pools, row_id, old)
 
     def update_peer(
         self,
@@ -132,40 +157,20 @@ class Store:
         pools: Sequence[InterfaceAddress],
         **changes: Unpack[PeerChanges],
     ) -> Peer:
-        """Change what `changes` names of a peer, all or nothing, and return the peer.
-
-        A new public key without its private key forgets the old private key. Raises as `add_peer`
-        does, and `NotFoundError`.
-        """
-        with self._database.writing() as connection:
-            row_id, old = _find(connection, server, which)
-            if "public_key" in changes:
-                changes.setdefault("private_key", None)
-            return _save(connection, replace(old, **changes), pools, row_id, old)
-
-    def regroup_peer(
-        self,
-        server: str,
-        which: str | PublicKey,
-        *,
-        join: frozenset[str] = frozenset(),
-        leave: frozenset[str] = frozenset(),
-    ) -> Peer:
-        """Put a peer into the groups `join`, take it out of those in `leave`, and return it.
-
-        The others that it is in stay, whoever changes them meanwhile. Raises `NotFoundError`.
-        """
-        with self._database.writing() as connection:
-            row_id, old = _find(connection, server, which)
-            peer = replace(old, groups=(old.groups | join) - leave)
-            return _save(connection, peer, (), row_id, old)
+        """Change what `changes` names of a peer, as `edit_peer` does."""
+        return self.edit_peer(server, which, lambda old: replace(old, **changes), pools=pools)
 
     def remove_peer(self, server: str, which: str | PublicKey) -> Peer:
         """Remove a peer and return what it was; raise `NotFoundError`."""
+        return self.remove_peers(server, [which])[0]
+
+    def remove_peers(self, server: str, which: Iterable[str | PublicKey]) -> list[Peer]:
+        """Remove peers, all of them or none, and return what they were; raise `NotFoundError`."""
         with self._database.writing() as connection:
-            row_id, peer = _find(connection, server, which)
-            connection.execute(delete(peer_table).where(peer_table.c.id == row_id))
-        return peer
+            found = dict(_find(connection, server, each) for each in which)
+            for row_id in found:
+                connection.execute(delete(peer_table).where(peer_table.c.id == row_id))
+        return list(found.values())
 
 
 def _find(connection: Connection, server: str, which: str | PublicKey) -> tuple[int, Peer]:
@@ -189,6 +194,7 @@ def _save(
 ) -> Peer:
     """Write a peer, unless something speaks against it, and return it as it now is."""
     require_valid(peer)
+    require_timely(peer, old, datetime.now(timezone.utc))
     _require_unique(connection, peer, row_id)
     ipam.require_free(connection, peer, pools, old)
     rows.save(connection, peer, row_id)
