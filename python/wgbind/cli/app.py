@@ -75,5 +75,5 @@ def run() -> int:
     except OSError as failure:
         error(f"{failure.filename}: {failure.strerror}" if failure.filename else str(failure))
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         return 130

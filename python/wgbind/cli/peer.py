@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from enum import Enum
+from math import inf
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
@@ -22,6 +24,9 @@ from wgbind.cli.output import (
 from wgbind.cli.server import print_peers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from wgbind.api.status import PeerReport
     from wgbind.server.server import Server
     from wgbind.store.peer import Peer
@@ -61,14 +66,66 @@ Dns: TypeAlias = Annotated[
 ]
 
 
+Description: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="One line about it.", show_default=False)
+]
+Expires: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHEN",
+        help="When it is served no more: 30d, 12h, 2026-12-31 (through that day, UTC) or a time "
+        "in ISO 8601.",
+    ),
+]
+NewKey: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Its key, if it keeps its private key to itself.")
+]
+
+
+class PresharedKeyChange(str, Enum):
+    """What becomes of a preshared key."""
+
+    ON = "on"
+    OFF = "off"
+    NEW = "new"
+
+
+class ListedState(str, Enum):
+    """A `PeerState`."""
+
+    CONNECTED = "connected"
+    IDLE = "idle"
+    NEVER = "never"
+    DISABLED = "disabled"
+    EXPIRED = "expired"
+
+
+class Sorting(str, Enum):
+    """What a list is sorted by."""
+
+    NAME = "name"
+    STATE = "state"
+    HANDSHAKE = "handshake"
+    RECEIVED = "received"
+    SENT = "sent"
+    EXPIRES = "expires"
+
+
+_STATES = list(ListedState)
+_KEYS: dict[Sorting, Callable[[PeerReport], float]] = {
+    Sorting.STATE: lambda peer: _STATES.index(ListedState(peer.state)),
+    Sorting.HANDSHAKE: lambda peer: -_timestamp(peer.last_handshake, 0),
+    Sorting.RECEIVED: lambda peer: -(peer.rx_bytes or 0),
+    Sorting.SENT: lambda peer: -(peer.tx_bytes or 0),
+    Sorting.EXPIRES: lambda peer: _timestamp(peer.expires_at, inf),
+}
+
+
 @app.command(epilog=EXIT_CODES)
 def add(
     name: PeerName,
     server: ServerName = "wg0",
-    public_key: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", help="Its key, if it keeps its private key to itself."),
-    ] = None,
+    public_key: NewKey = None,
     address: Annotated[
         list[str] | None,
         typer.Option(metavar="ADDRESS", help="Its address, if not the next free; repeatable."),
@@ -84,6 +141,8 @@ def add(
     allowed_ips: AllowedIps = None,
     exclude: Exclude = None,
     dns: Dns = None,
+    description: Description = None,
+    expires: Expires = None,
     psk: Annotated[bool, typer.Option("--psk/--no-psk", help="Make a preshared key.")] = True,
     qr: Qr = None,
     as_json: Json = False,
@@ -106,6 +165,8 @@ def add(
         routed_networks=[parse_network(text) for text in route or ()],
         groups=group or (),
         client=client,
+        description=description or "",
+        expires_at=_moment(expires),
     )
     _print_configuration(opened, peer, qr=qr, as_json=as_json)
 
@@ -123,15 +184,34 @@ def list_(
     group: Annotated[
         str | None, typer.Option(metavar="GROUP", help="List only who is in this group.")
     ] = None,
+    state: Annotated[
+        list[ListedState] | None,
+        typer.Option(help="List only who is in this state; repeatable.", show_default=False),
+    ] = None,
+    sort: Annotated[
+        Sorting, typer.Option(help="What comes first: the newest, the most, or by name.")
+    ] = Sorting.NAME,
     as_json: Json = False,
 ) -> None:
-    """List the peers of a server."""
+    """List the peers of a server.
+
+    A peer is connected while its session lives, idle when that is over, never connected, or
+    disabled or expired: not served.
+    """
     peers = open_server(server).status().peers
-    found = [peer for peer in peers if group is None or group in peer.groups]
+    found = [
+        peer
+        for peer in peers
+        if (group is None or group in peer.groups) and (not state or peer.state in state)
+    ]
+    if sort is not Sorting.NAME:
+        found.sort(key=_KEYS[sort])
     if as_json:
         print_json([peer.model_dump(mode="json") for peer in found])
     elif found:
         print_peers(found)
+    elif peers and state:
+        remark(f"no peer of {server} is listed so; `wgbind peer list` shows all")
     elif peers:
         remark(f"no peer of {server} is in group {group!r}; `wgbind peer set` puts one there")
     else:
@@ -150,8 +230,36 @@ def show(name: Which, server: ServerName = "wg0", as_json: Json = False) -> None
 
 @app.command("set", epilog=EXIT_CODES)
 def set_(
-    name: Which,
+    which: Which,
     server: ServerName = "wg0",
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Its new name.")] = None,
+    description: Description = None,
+    expires: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="As of `wgbind peer add`; never takes the date away."),
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Where it listens; none forgets it."),
+    ] = None,
+    keepalive: Annotated[
+        int | None,
+        typer.Option(metavar="SECONDS", help="Between packets that the server sends it; 0 is off."),
+    ] = None,
+    address: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="Its address in place of those it has; repeatable."),
+    ] = None,
+    route: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NETWORK",
+            help="Network behind it in place of those it has; none for no network; repeatable.",
+        ),
+    ] = None,
+    psk: Annotated[
+        PresharedKeyChange | None, typer.Option(help="Its preshared key.", show_default=False)
+    ] = None,
     group: Annotated[
         list[str] | None,
         typer.Option(metavar="GROUP", help="Put it into this group; repeatable."),
@@ -165,42 +273,152 @@ def set_(
     dns: Dns = None,
     as_json: Json = False,
 ) -> None:
-    """Change a peer; its session goes on.
+    """Change a peer, all that is named or nothing; its session goes on where it can.
 
     What its own configuration says (--allowed-ips, --exclude, --dns) replaces what was said before;
     "default" is what the others of its groups get. `wgbind peer config` prints it anew.
     """
+    from dataclasses import replace
+
+    from wgbind import PresharedKey
     from wgbind.errors import InputError
     from wgbind.server.report import stored_peer_report
+    from wgbind.settings.address import parse_address, parse_network, parse_peer_endpoint
+    from wgbind.store import PeerChanges
 
-    if not (group or no_group or allowed_ips or exclude or dns):
-        raise InputError("there is nothing to change; give --group, --allowed-ips or another")
+    changes = PeerChanges()
+    if name is not None:
+        changes["name"] = name
+    if description is not None:
+        changes["description"] = description
+    if expires is not None:
+        changes["expires_at"] = None if expires == "never" else _moment(expires)
+    if endpoint is not None:
+        changes["endpoint"] = None if endpoint == "none" else parse_peer_endpoint(endpoint)
+    if keepalive is not None:
+        changes["persistent_keepalive"] = keepalive
+    if address:
+        changes["addresses"] = tuple(map(parse_address, address))
+    if route:
+        changes["routed_networks"] = () if route == ["none"] else tuple(map(parse_network, route))
+    client = {"allowed_ips": allowed_ips, "excluded_ips": exclude, "dns": dns}
+    if not (changes or psk or group or no_group or any(client.values())):
+        raise InputError("there is nothing to change; give --group, --expires or another")
+    if psk is PresharedKeyChange.OFF:
+        changes["preshared_key"] = None
+    elif psk is PresharedKeyChange.NEW:
+        changes["preshared_key"] = PresharedKey.generate()
     peers = open_server(server).peers
-    peer = peers.get(name)
-    if allowed_ips or exclude or dns:
-        client = peer.client.changed(allowed_ips=allowed_ips, excluded_ips=exclude, dns=dns)
-        peer = peers.update(peer.public_key, client=client)
-    if group or no_group:
-        peer = peers.regroup(peer.public_key, join=group or (), leave=no_group or ())
+
+    def edit(old: Peer) -> Peer:
+        new = replace(peers.regrouped(old, group or (), no_group or ()), **changes)
+        if psk is PresharedKeyChange.ON and old.preshared_key is None:
+            new = replace(new, preshared_key=PresharedKey.generate())
+        return replace(new, client=old.client.changed(**client))
+
+    peer = peers.edit(which, edit)
     if as_json:
         print_json(stored_peer_report(peer).model_dump(mode="json"))
-    else:
-        if allowed_ips or exclude or dns:
-            typer.echo(f"{peer.name} needs its configuration anew: wgbind peer config {peer.name}")
-        if group or no_group:
-            typer.echo(f"{peer.name} is in {', '.join(sorted(peer.groups)) or 'no group'} now.")
+        return
+    if address or psk or any(client.values()):
+        typer.echo(f"{peer.name} needs its configuration anew: wgbind peer config {peer.name}")
+    elif changes:
+        typer.echo(f"{peer.name} is changed.")
+    if group or no_group:
+        typer.echo(f"{peer.name} is in {', '.join(sorted(peer.groups)) or 'no group'} now.")
 
 
 @app.command(epilog=EXIT_CODES)
-def remove(name: Which, server: ServerName = "wg0", as_json: Json = False) -> None:
-    """Remove a peer; its session ends at once."""
+def disable(name: Which, server: ServerName = "wg0", as_json: Json = False) -> None:
+    """Serve a peer no more; it keeps its addresses and groups, its session ends at once."""
+    _print_change(open_server(server).peers.disable(name), "disabled", as_json=as_json)
+
+
+@app.command(epilog=EXIT_CODES)
+def enable(
+    name: Which, server: ServerName = "wg0", expires: Expires = None, as_json: Json = False
+) -> None:
+    """Serve a peer again; who has expired needs a new date for that."""
+    peer = open_server(server).peers.enable(name, expires_at=_moment(expires))
+    _print_change(peer, "enabled", as_json=as_json)
+
+
+@app.command(epilog=EXIT_CODES)
+def rotate(
+    name: Which,
+    server: ServerName = "wg0",
+    public_key: NewKey = None,
+    qr: Qr = None,
+    as_json: Json = False,
+) -> None:
+    """Give a peer new keys, print its new configuration; the old one ends at once.
+
+    The preshared key is new too, if it has one. The private key is shown this once, unless the
+    settings say client.store_private_keys.
+    """
+    from wgbind import PublicKey
+
+    opened = open_server(server)
+    peer = opened.peers.rotate(
+        name, public_key=None if public_key is None else PublicKey(public_key)
+    )
+    _print_configuration(opened, peer, qr=qr, as_json=as_json)
+
+
+@app.command(epilog=EXIT_CODES)
+def remove(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Names or public keys of the peers.")
+    ],
+    server: ServerName = "wg0",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove peers, all of them or none; their sessions end at once.
+
+    On a terminal it asks first; a script (no terminal on standard input) is not asked.
+    """
     from wgbind.server.report import stored_peer_report
 
-    peer = open_server(server).peers.remove(name)
+    peers = open_server(server).peers
+    if sys.stdin.isatty() and not yes:
+        found = ", ".join(peers.get(name).name for name in names)
+        if not typer.confirm(f"Remove {found} from {server}? It cannot be undone.", err=True):
+            remark("Nothing is removed.")
+            raise typer.Exit(1)
+    removed = peers.remove_many(names)
+    if as_json:
+        print_json([stored_peer_report(peer).model_dump(mode="json") for peer in removed])
+        return
+    for peer in removed:
+        typer.echo(f"{peer.name} is removed from {server}.")
+
+
+def _timestamp(moment: datetime | None, default: float) -> float:
+    return default if moment is None else moment.timestamp()
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    from datetime import datetime, timezone
+
+    from wgbind.store.expiry import parse_expiry
+
+    return parse_expiry(text, datetime.now(timezone.utc))
+
+
+def _print_change(peer: Peer, what: str, *, as_json: bool) -> None:
+    from wgbind.server.report import stored_peer_report
+    from wgbind.store.expiry import utc_text
+
     if as_json:
         print_json(stored_peer_report(peer).model_dump(mode="json"))
-    else:
-        typer.echo(f"{peer.name} is removed from {server}.")
+        return
+    until = ""
+    if peer.enabled and peer.expires_at is not None:
+        until = f" until {utc_text(peer.expires_at)}"
+    typer.echo(f"{peer.name} is {what}{until}.")
 
 
 def _print_configuration(server: Server, peer: Peer, *, qr: bool | None, as_json: bool) -> None:
@@ -227,10 +445,15 @@ def _print_configuration(server: Server, peer: Peer, *, qr: bool | None, as_json
 
 
 def _fields(peer: PeerReport) -> list[tuple[str, str]]:
+    from wgbind.store.expiry import utc_text
+
     return [
         ("name", peer.name or "(added by wg set)"),
         ("public key", str(peer.public_key)),
         ("preshared key", "yes" if peer.has_preshared_key else "no"),
+        ("description", peer.description),
+        ("state", peer.state),
+        ("expires", "never" if peer.expires_at is None else utc_text(peer.expires_at)),
         ("groups", ", ".join(peer.groups)),
         ("allowed ips", ", ".join(peer.allowed_ips)),
         ("endpoint", peer.endpoint or "-"),

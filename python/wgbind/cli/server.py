@@ -141,10 +141,20 @@ def reload(name: Name = "wg0") -> None:
 def print_peers(peers: Sequence[PeerReport]) -> None:
     """Print one line for each peer."""
     print_table(
-        ("NAME", "GROUPS", "ALLOWED IPS", "ENDPOINT", "LAST HANDSHAKE", "RECEIVED", "SENT"),
+        (
+            "NAME",
+            "STATE",
+            "GROUPS",
+            "ALLOWED IPS",
+            "ENDPOINT",
+            "LAST HANDSHAKE",
+            "RECEIVED",
+            "SENT",
+        ),
         [
             (
                 peer.name or f"({peer.public_key})",
+                peer.state,
                 ", ".join(peer.groups) or "-",
                 ", ".join(peer.allowed_ips),
                 peer.endpoint or "-",
