@@ -309,3 +309,28 @@ def test_a_network_takes_the_exit_and_nothing_else(
     for family in FAMILIES:
         own = getattr(hosts.lan_link.host(2), family)
         assert caller(hosts.lan, hosts.world, getattr(hosts.gateways["site"], family)) == own
+
+
+def test_routes_of_another_table_are_for_marked_packets(hosts: World, server: Wgbind) -> None:
+    default = 'table = "main"'
+    text = server.settings.read_text()
+    assert default in text
+    before = host_state(hosts.server)
+    server.settings.write_text(text.replace(default, "table = 100\nfwmark = 256\nmetric = 7"))
+    server.start()
+    server.peer("add", "branch", "--route", "203.0.113.0/24", "--route", "2001:db8::/48")
+
+    def way(address: str, *mark: str) -> str:
+        return str(hosts.server.ip_json("route", "get", address, *mark)[0]["dev"])
+
+    for address in ("203.0.113.7", "2001:db8::7"):
+        assert way(address) == "up1"
+        assert way(address, "mark", "256") == server.name
+    server.settings.write_text(text)
+    server.run("server", "reload", server.name)
+    for address in ("203.0.113.7", "2001:db8::7"):
+        assert way(address) == server.name
+    assert host_state(hosts.server)["rules"] == before["rules"]
+    os.kill(server.status()["pid"], signal.SIGKILL)
+    server.stop()
+    assert host_state(hosts.server) == before

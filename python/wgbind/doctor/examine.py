@@ -24,7 +24,8 @@ def examine(server: Server) -> list[Finding]:
     """Look for what stands in a server's way; that which blocks it comes first.
 
     A server without settings is examined as if it had those that a start would make. Raises
-    `SettingsError`, `StoreError`, `NetworkError`, and `PrivilegeError` for who may not look.
+    `SettingsError`, `StoreError`, `NetworkError`, `FirewallError`, and `PrivilegeError` for who may
+    not look.
     """
     return sorted(_findings(server), key=lambda finding: not finding.blocks)
 

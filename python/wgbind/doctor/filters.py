@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from wgbind.doctor.finding import Finding
 from wgbind.doctor.verdict import Packet, Ruleset
+from wgbind.errors import FirewallError
 from wgbind.firewall.compile import table_name
 from wgbind.net.host import INTERNET as _INTERNET
 from wgbind.settings.reference import ZONES
@@ -146,7 +147,10 @@ def _opened(policy: Policy) -> Iterator[tuple[Zone, Zone]]:
 
 
 def read_ruleset(interface: str) -> Ruleset | None:
-    """Read the host's nftables rules, but the own ones of that server; None if nft cannot."""
+    """Read the host's nftables rules, but the own ones of that server; None if there is no nft.
+
+    Raises `FirewallError` if nft fails.
+    """
     program = shutil.which("nft") or shutil.which("nft", path=SYSTEM_PATH)
     if program is None:
         return None
@@ -154,7 +158,7 @@ def read_ruleset(interface: str) -> Ruleset | None:
         [program, "-j", "list", "ruleset"], capture_output=True, text=True, timeout=30, check=False
     )
     if listed.returncode != 0:
-        return None
+        raise FirewallError(f"nft: {listed.stderr.strip() or 'it cannot list the rules'}")
     return Ruleset(json.loads(listed.stdout)["nftables"], without=[table_name(interface)])
 
 
