@@ -56,6 +56,7 @@ def _findings(server: Server) -> Iterator[Finding]:
     if ruleset is not None:
         yield from filters.blocked(ruleset, policy, outside, listen_port)
     yield from filters.legacy()
+    yield from host.buffers()
     yield from host.reverse_path(settings, outside)
     version = max((address.version for address in view.addresses), default=4)
     yield from host.mtu(settings, outside, version)

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 TUN = Path("/dev/net/tun")
 
+SO_RCVBUFFORCE = 33  # asm-generic/socket.h
+BUFFER_SIZE = 7 << 20
+"""What the device asks for, in bytes."""
+
 OVERHEAD = {4: 60, 6: 80}
 """Bytes around a packet in the tunnel: IP, UDP and WireGuard's own 32 (the paper, 5.4.6)."""
 
@@ -73,6 +77,23 @@ def port(number: int) -> Iterator[Finding]:
                         "interface.listen_port",
                     )
                     return
+
+
+def buffers() -> Iterator[Finding]:
+    """See whether the device gets the buffers that it asks for; in a container it may not."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+        try:
+            probe.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_SIZE)
+        except OSError:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_SIZE)
+        size = probe.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # twice, says socket(7)
+    if size < BUFFER_SIZE:
+        yield Finding(
+            False,
+            f"UDP sockets get buffers of {size} bytes here: bursts of packets are lost",
+            "on the host: sysctl -w "
+            f"net.core.rmem_max={BUFFER_SIZE} net.core.wmem_max={BUFFER_SIZE}",
+        )
 
 
 def forwarding(settings: ServerSettings, *, running: bool) -> Iterator[Finding]:
