@@ -111,6 +111,7 @@ def test_exit_through_a_peer() -> None:
         "from 192.168.7.0/24 lookup main suppress_prefixlength 0",
         "from all iif lo lookup main suppress_prefixlength 0",
         "from all iif wg7 lookup main suppress_prefixlength 0",
+        "from 10.8.0.2/32 iif wg7 lookup main",
         "from 198.18.0.2/32 lookup main",
         "from 198.18.1.2/32 lookup main",
         "from all fwmark 0x5747/0xffffffff lookup main",

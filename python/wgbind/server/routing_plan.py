@@ -91,6 +91,7 @@ def plan(
         uplinks: The other interfaces of the host, as they are now.
     """
     routing = settings.routing
+    peers = tuple(peers)
     behind = [network for peer in peers for network in peer.routed_networks]
     routes = list(_routes_to_peers(name, settings, behind))
     rules: list[Rule] = []
@@ -104,6 +105,8 @@ def plan(
             closed = (Route(each, None, table=table, metric=LAST_METRIC) for each in DEFAULT)
             routes += [*hops, *closed]
         rules += _rules(name, settings, block, uplinks)
+        if routing.exit:
+            rules += _rules_for_exit(name, peers)
     return Plan(tuple(routes), tuple(dict.fromkeys(rules)))
 
 
@@ -165,6 +168,14 @@ def _rules(
         table = block.table(numbers[EXIT])
         yield Rule(version, _SPECIFIC, source=user, interface=interface, specific=True)
         yield Rule(version, _EXIT, table, source=user, interface=interface)
+
+
+def _rules_for_exit(name: str, peers: Iterable[Peer]) -> Iterator[Rule]:
+    """What the exit itself sends does not come back to it."""
+    for peer in peers:
+        if any(network.prefixlen == 0 for network in peer.routed_networks):
+            for source in map(ip_network, peer.addresses):
+                yield Rule(source.version, _OWN_ADDRESSES, source=source, interface=name)
 
 
 def _users_of_exit(
