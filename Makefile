@@ -27,7 +27,7 @@ help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .PHONY: start
-start: .nft $(VENV)/.wheel ## build, install and start server SERVER (wg0); show the first peer's QR code
+start: $(VENV)/.wheel ## build, install and start server SERVER (wg0); show the first peer's QR code
 	@$(if $(ROOT),,command -v sudo >/dev/null || { \
 		echo "error: a server needs root and there is no sudo: run \`make start\` as root" >&2; exit 1; })
 	$(SUDO) $(BIN)/wgbind server status $(SERVER) >/dev/null 2>&1 || $(SUDO) $(BIN)/wgbind server start $(SERVER)
@@ -130,12 +130,11 @@ $(BIN)/gotatun: $(VENV)/.tools
 	touch $@
 
 # Each program and the Debian package that has it; root installs what is missing, others are told.
-PROGRAMS = nft:nftables
-.test-programs: PROGRAMS += ip:iproute2 iperf3:iperf3 iptables:iptables ping:iputils-ping ss:iproute2 sysctl:procps \
-	unshare:util-linux wg:wireguard-tools
+PROGRAMS = ip:iproute2 iperf3:iperf3 iptables:iptables nft:nftables ping:iputils-ping ss:iproute2 \
+	sysctl:procps unshare:util-linux wg:wireguard-tools
 
-.PHONY: .nft .test-programs
-.nft .test-programs:
+.PHONY: .test-programs
+.test-programs:
 	@missing=; for program in $(PROGRAMS); do \
 		PATH=$$PATH:/usr/sbin:/sbin command -v "$${program%%:*}" >/dev/null || missing+=" $${program##*:}"; \
 	done; \

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from wgbind.doctor.filters import SYSTEM_PATH
 from wgbind.doctor.finding import Finding
+from wgbind.errors import FirewallError
+from wgbind.firewall.nftables import NfTables
 from wgbind.net import sysctl
 from wgbind.net.forwarding import IPV4_SWITCH, IPV6_SWITCH
 from wgbind.net.netlink import netlink, outside_event_loop
@@ -50,9 +52,16 @@ def programs() -> Iterator[Finding]:
             f"{TUN}: {error.strerror}: no tunnel can be made",
             "run it as root; for a container: --device /dev/net/tun --cap-add NET_ADMIN",
         )
+    try:
+        with NfTables() as kernel:
+            kernel.generation()
+    except FirewallError as error:
+        yield Finding(True, f"{error}: no rules can be set", "a kernel with nf_tables")
     if not (shutil.which("nft") or shutil.which("nft", path=SYSTEM_PATH)):
         yield Finding(
-            True, "nft is missing: no rules can be set", "apt install nftables (or its like)"
+            False,
+            "nft is missing: rules of other programs that stand in the way are not found",
+            "apt install nftables (or its like)",
         )
 
 
