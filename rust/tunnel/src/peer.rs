@@ -42,6 +42,8 @@ pub(crate) struct Peer {
     tx_bytes: u64,
     /// When an authenticated message last went either way; none asks for a keepalive at once.
     last_traversal: Option<Instant>,
+    /// Whether its last message may have been one to tell of.
+    pub(crate) has_news: bool,
 }
 
 /// The part of a peer that talks.
@@ -96,6 +98,7 @@ impl Peer {
             rx_bytes: 0,
             tx_bytes: 0,
             last_traversal: None,
+            has_news: false,
         }
     }
 
@@ -279,7 +282,10 @@ impl Peer {
 
     /// Notes that an authenticated message of `len` bytes came from `endpoint`: the peer is there now.
     fn authenticated(&mut self, endpoint: Endpoint, len: usize, now: Now) {
-        self.endpoint = Some(endpoint);
+        if self.endpoint != Some(endpoint) {
+            self.endpoint = Some(endpoint);
+            self.has_news = true;
+        }
         self.rx_bytes += len as u64;
         self.last_traversal = Some(now.instant);
         if let Some(live) = &mut self.tunn {
@@ -404,6 +410,7 @@ impl Peer {
         if live.unconfirmed == Some(little_endian(&message[4..8])) {
             live.unconfirmed = None;
             live.completed = Some(Cause::PeerHandshake);
+            self.has_news = true;
             self.last_handshake = Some(now.unix);
         }
         self.flush(staged, mtu, now, out);

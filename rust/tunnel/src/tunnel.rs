@@ -251,7 +251,9 @@ impl Tunnel {
                 now,
                 &mut out.datagrams,
             );
-            peer.tell(now, &mut out.events);
+            if peer.has_news {
+                peer.tell(now, &mut out.events);
+            }
             self.look(slot, now.instant + TICK);
         }
         match received {

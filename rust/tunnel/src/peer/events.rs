@@ -17,9 +17,10 @@ pub(super) struct Told {
 }
 
 impl Peer {
-    /// Tells what has become of its sessions since the last call: to be called after each of its
-    /// messages and each look at its timers. Mostly nothing has.
+    /// Tells what has become of its sessions since the last call: to be called when a message brought
+    /// news, and at each look at its timers.
     pub(crate) fn tell(&mut self, now: Now, events: &mut Vec<Event>) {
+        self.has_news = false;
         let (Some(live), Some(endpoint)) = (&mut self.tunn, self.endpoint) else {
             return;
         };
