@@ -1,7 +1,7 @@
 """From policy to kernel: all or nothing, ours alone, and at no moment anything between.
 
-A change is one transaction. What is new in it is made before, where no packet comes yet (see
-`table`).
+A change is one transaction, from one policy to the other; `table` says what is prepared before it
+and cleared up after it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from wgbind.errors import FirewallError, WgbindError
@@ -18,7 +19,7 @@ from wgbind.firewall.frame import REASONS, counter_name
 from wgbind.firewall.listing import Counter, list_counters, list_rules, read_table
 from wgbind.firewall.nfnetlink import StaleError, text
 from wgbind.firewall.nftables import Kind, Message, NfTables, cut, next_generation
-from wgbind.firewall.table import UNREAD, Chain, difference, prepared
+from wgbind.firewall.table import UNREAD, Chain, difference, stages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,29 +111,28 @@ class Firewall:
         old = (
             read_table(self._kernel, self._table) if self._applied is None else self._applied.table
         )
-        between = prepared(old, wanted.table)
-        preparation = list(difference(old, between))
-        exchange = list(difference(between, wanted.table))
-        for steps in (*cut(preparation), *([exchange] if exchange else [])):
-            self._kernel.commit(steps, generation)
+        tables = stages(old, wanted.table)
+        steps = [list(difference(*pair)) for pair in zip((old, *tables), tables, strict=False)]
+        for transaction in (*cut(steps[0]), *filter(None, steps[1:])):
+            self._kernel.commit(transaction, generation)
             self._applied = None  # until the rest is done, too
             generation = next_generation(generation)
         self._generation = generation
         if before is None or wanted.may_deny(before):
             _end_forbidden(policy)
-        if any(step.kind in {Kind.NEW_RULE, Kind.DELETE_RULE} for step in exchange):
+        if any(step.kind in {Kind.NEW_RULE, Kind.DELETE_RULE} for step in chain(*steps)):
             self._listing = list_rules(self._kernel, self._table)
             if self._kernel.generation() != generation:
                 return True  # whose rules these are is not known: the next time they are put right
         self._applied = wanted
-        return bool(preparation or exchange)
+        return any(steps)
 
     def _is_intact(self) -> bool:
         """Whether the kernel still has what was applied last."""
         if self._applied is None:
             return False
         table = self._applied.table
-        unread = {name: Chain(UNREAD, chain.hook) for name, chain in table.chains.items()}
+        unread = {name: Chain(UNREAD, each.hook) for name, each in table.chains.items()}
         return (
             read_table(self._kernel, self._table) == replace(table, chains=unread)
             and list_rules(self._kernel, self._table) == self._listing

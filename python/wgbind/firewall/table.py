@@ -14,6 +14,8 @@ at that moment. Hence
   Sets of ranges need that: a kernel that searches them in an array, such as 6.18.44, fills it only
   some time after their generation became current, and until then finds nothing in them. For the
   others it keeps the transactions within what a container may send at once;
+- who leaves is given this host's address in a hook behind the one that lets him pass: its rules
+  change before and after the others, and hold old and new ones meanwhile;
 - elements come into a standing set, or leave it, only if nothing else is known of them, neither
   before nor after (`compile` sees to it);
 - there are no maps: when one goes, the kernel hides its elements from the old rules, too.
@@ -131,22 +133,31 @@ class Table:
     chains: Mapping[str, Chain] = field(default_factory=dict)
 
 
-def prepared(old: Table | None, new: Table) -> Table:
-    """Return what the way from an old table to a new one passes.
+def stages(old: Table | None, new: Table) -> list[Table]:
+    """Return what the way from an old table to a new one passes, and at last the new one.
 
-    It has what is new already, where no packet comes yet: all but the rules of base chains.
+    Each is one transaction from the one before, but for the first: that makes what is new where no
+    packet comes yet, all but the rules of base chains, and may be done in parts.
     """
-    if old is None:
-        old = Table(new.name)
-    elif not _shares_hooks(old, new):
-        return old
-    chains = {name: chain for name, chain in new.chains.items() if chain.hook is None}
-    return Table(
-        old.name,
-        old.counters | new.counters,
-        {**new.sets, **old.sets},
-        {**chains, **old.chains},
+    old = old or Table(new.name)
+    if not _shares_hooks(old, new):
+        return [old, new]
+    counters = old.counters | new.counters
+    inner = {name: chain for name, chain in new.chains.items() if chain.hook is None}
+    leaving = {
+        name: Chain(new.chains[name].rules + chain.rules, chain.hook)
+        for name, chain in old.chains.items()
+        if chain.hook is not None
+        and chain.hook[:2] == ("nat", POSTROUTING)
+        and chain.rules not in (UNREAD, new.chains[name].rules)
+    }
+    beginning = Table(
+        old.name, counters, {**new.sets, **old.sets}, {**inner, **old.chains, **leaving}
     )
+    if not leaving:
+        return [beginning, new]
+    exchanged = Table(old.name, counters, {**old.sets, **new.sets}, {**new.chains, **leaving})
+    return [beginning, exchanged, new]
 
 
 def difference(old: Table | None, new: Table) -> Iterator[Message]:
