@@ -85,7 +85,7 @@ class Guarded(Crossroads):
 
     def enforce(self, written: Written) -> None:
         """Put a policy in force."""
-        self._firewall.apply(policy_of(written, self.tunnel))
+        self.server.call(self._firewall.apply, policy_of(written, self.tunnel))
 
     def restart(self) -> None:
         """Forget what was put in force, as a server that is killed and started again."""

@@ -5,12 +5,24 @@ Nothing of wgbind is used here. It reads what the operator wrote as docs/firewal
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from ipaddress import IPv6Network, ip_address, ip_interface, ip_network
+from itertools import product
 from typing import TYPE_CHECKING
 
-from net.crossroads import ADDRESSES, HOST, TUNNEL, Arrival, Probe, own_address, way
+from net.crossroads import (
+    ADDRESSES,
+    HOST,
+    LAN,
+    TUNNEL,
+    WAN1,
+    WAN2,
+    Arrival,
+    Probe,
+    own_address,
+    way,
+)
 from net.written import Rule
 
 if TYPE_CHECKING:
@@ -57,16 +69,23 @@ def fate(written: Written, probe: Probe) -> Fate:
     unchanged = Arrival(leaves, probe.source, probe.destination, probe.port)
     if TUNNEL not in (probe.enters, leaves):
         return Fate(unchanged, "untouched")
+    name, allowed = _decide(written, probe, leaves)
+    reason = "default" if name is None else "rule"
+    if not allowed:
+        return Fate(None, reason, name)
+    if _translated(written, probe, leaves):
+        source = own_address(leaves, probe.destination)
+        return Fate(Arrival(leaves, source, probe.destination, probe.port), reason, name)
+    return Fate(unchanged, reason, name)
+
+
+def _decide(written: Written, probe: Probe, leaves: str) -> tuple[int | str | None, bool]:
+    """Return which rule decides, and whether it allows."""
     rules: list[tuple[int | str, Rule]] = [*enumerate(written.rules)]
     for name, rule in [*rules, *preset_rules(written)]:
         if _matches(written, rule, probe, leaves):
-            if rule.action == "deny":
-                return Fate(None, "rule", name)
-            if _translated(written, probe, leaves):
-                source = own_address(leaves, probe.destination)
-                return Fate(Arrival(leaves, source, probe.destination, probe.port), "rule", name)
-            return Fate(unchanged, "rule", name)
-    return Fate(None, "default")
+            return name, rule.action == "allow"
+    return None, False
 
 
 def comes_back(written: Written, probe: Probe, arrival: Arrival) -> bool:
@@ -77,6 +96,33 @@ def comes_back(written: Written, probe: Probe, arrival: Arrival) -> bool:
     if way(probe.source) != probe.enters:
         return False
     return arrival.at != TUNNEL or not _spoofed(written, arrival.destination)
+
+
+def goes_on(written: Written, probe: Probe, arrival: Arrival, port: int) -> bool | None:
+    """Whether a connection that arrived earlier is still one under another policy.
+
+    None where that cannot be said: if it would now arrive otherwise, if it came by a forward that
+    is gone, if its answers to `port` might begin one, or if by other interfaces than its own it
+    would be allowed or not be for wgbind to decide: the kernel does not tell by which it goes.
+    """
+    now = fate(written, probe)
+    if now.arrival is not None:
+        return True if now.arrival == arrival and comes_back(written, probe, arrival) else None
+    if now.reason == "spoofed" or arrival.destination != probe.destination:
+        return None
+    protocol = "icmp" if probe.protocol == "ping" else probe.protocol  # no answer is a request
+    answers = Probe(arrival.at, arrival.destination, arrival.source, protocol, port)
+    if fate(written, answers).arrival is not None:
+        return None
+    for enters, leaves in product(_doubtful(probe.enters), _doubtful(arrival.at)):
+        if _decide(written, replace(probe, enters=enters), leaves)[1]:
+            return None
+    everywhere = any(not each.prefixlen for peer in written.peers for each in peer.routed_networks)
+    return None if everywhere else False
+
+
+def _doubtful(link: str) -> tuple[str, ...]:
+    return (link,) if link in (HOST, TUNNEL) else (LAN, WAN1, WAN2)
 
 
 def preset_rules(written: Written) -> list[tuple[str, Rule]]:

@@ -158,6 +158,8 @@ class _Judge:
         )
 
     def _is_forwarded(self, connection: Connection) -> bool:
+        if connection.original.destination not in self._local:
+            return False  # it called the peer itself
         return any(
             forward.service.protocol == connection.protocol
             and forward.service.first
@@ -190,10 +192,14 @@ class _Judge:
         if address in self._local:
             yield End("host", address)
             return
+        owner = self._policy.owner(address)
         in_tunnel = any(address in own.network for own in self._policy.addresses)
-        if in_tunnel or self._policy.owner(address) is not None:
+        if in_tunnel or owner is not None:
             yield End("tunnel", address)
-        if not in_tunnel:
+        # Routes lead to the networks behind peers; who is the way to everything else may not be it.
+        routed = () if owner is None else owner.routed_networks
+        behind = any(network.prefixlen and address in network for network in routed)
+        if not (in_tunnel or behind):
             for name in self._interfaces if interface is None else (interface,):
                 yield End("outside", address, name)
 
