@@ -21,7 +21,7 @@ from net.random_policy import random_policy, random_probes
 CHANGES = 25
 """How often each of the pairs of policies takes turns."""
 
-PAIRS = 10
+PAIRS = 6
 PROBES = 100
 
 # Another process, for the kernel to have both to do at once.
