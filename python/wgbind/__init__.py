@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         StoreError,
         WgbindError,
     )
+    from wgbind.server.peers import NewPeer
     from wgbind.server.server import Server
     from wgbind.store.peer import Peer
 
@@ -59,6 +60,7 @@ __all__ = [
     "InputError",
     "KeyFormatError",
     "NetworkError",
+    "NewPeer",
     "NotFoundError",
     "Peer",
     "PeerChange",
@@ -87,6 +89,7 @@ _HOMES = {
     "ExplanationReport": "wgbind.api.firewall",
     "FindingReport": "wgbind.api.firewall",
     "FirewallReport": "wgbind.api.firewall",
+    "NewPeer": "wgbind.server.peers",
     "Peer": "wgbind.store.peer",
     "PeerChange": "wgbind._native",
     "PeerEvent": "wgbind.api.event",

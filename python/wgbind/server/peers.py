@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from wgbind.store.peer import require_unexpired
 from wgbind.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from typing_extensions import Unpack
 
@@ -26,9 +26,26 @@ if TYPE_CHECKING:
     from wgbind.settings.client import ClientOverrides
     from wgbind.settings.model import ServerSettings
     from wgbind.settings.wg_quick import ClientConfiguration
-    from wgbind.store.peer import Peer, PeerChanges
+    from wgbind.store.peer import Peer, PeerChanges, PeerFields
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class NewPeer:
+    """A peer to be made; the fields are the arguments of `Peers.add`."""
+
+    name: str
+    public_key: PublicKey | None = None
+    preshared_key: PresharedKey | bool = field(default=True, repr=False)
+    addresses: Sequence[Address] | None = None
+    routed_networks: Sequence[Network] = ()
+    groups: Iterable[str] = ()
+    endpoint: tuple[str, int] | None = None
+    persistent_keepalive: int = 0
+    client: ClientOverrides | None = None
+    description: str = ""
+    expires_at: datetime | None = None
 
 
 class Peers:
@@ -81,43 +98,75 @@ class Peers:
             InputError: what was given is wrong, or there is no such group.
             ConflictError: name, key, address or network is taken, or no address is left.
         """
+        return self.add_many(
+            [
+                NewPeer(
+                    name,
+                    public_key=public_key,
+                    preshared_key=preshared_key,
+                    addresses=addresses,
+                    routed_networks=routed_networks,
+                    groups=groups,
+                    endpoint=endpoint,
+                    persistent_keepalive=persistent_keepalive,
+                    client=client,
+                    description=description,
+                    expires_at=expires_at,
+                )
+            ]
+        )[0]
+
+    def add_many(self, new: Iterable[NewPeer]) -> Sequence[Peer]:
+        """Add peers in one transaction, all of them or none, and return them as `add` does.
+
+        A running server applies them at once. Raises as `add` does, and what `new` raises; of
+        `new`, nothing behind the peer that was refused was asked for.
+        """
         configuration = self._server.configuration()
         settings = configuration.settings
-        groups = _require_declared(groups, settings)
-        private_key = None
-        if public_key is None:
-            private_key = PrivateKey.generate()
-            public_key = private_key.public_key()
-        else:
-            _refuse_own(public_key, configuration)
-        if isinstance(preshared_key, bool):
-            preshared = PresharedKey.generate() if preshared_key else None
-        else:
-            preshared = preshared_key
+        private_keys: dict[PublicKey, PrivateKey] = {}
+
+        def fields() -> Iterator[tuple[str, PeerFields]]:
+            for each in new:
+                private_key = None
+                public_key = each.public_key
+                if public_key is None:
+                    private_key = PrivateKey.generate()
+                    public_key = private_key.public_key()
+                    private_keys[public_key] = private_key
+                else:
+                    _refuse_own(public_key, configuration)
+                preshared_key = None
+                if isinstance(each.preshared_key, PresharedKey):
+                    preshared_key = each.preshared_key
+                elif each.preshared_key:
+                    preshared_key = PresharedKey.generate()
+                yield (
+                    each.name,
+                    {
+                        "public_key": public_key,
+                        "preshared_key": preshared_key,
+                        "addresses": each.addresses,
+                        "routed_networks": each.routed_networks,
+                        "groups": _require_declared(each.groups, settings),
+                        "endpoint": each.endpoint,
+                        "persistent_keepalive": each.persistent_keepalive,
+                        "private_key": private_key if settings.client.store_private_keys else None,
+                        "client": each.client,
+                        "description": each.description,
+                        "expires_at": each.expires_at,
+                    },
+                )
+
         with Store.open(self._server.paths, settings) as store:
-            peer = store.add_peer(
+            peers = store.add_peers(
                 self._server.name,
-                name,
+                fields(),
                 pools=settings.interface.addresses,
-                public_key=public_key,
-                preshared_key=preshared,
-                addresses=addresses,
-                routed_networks=routed_networks,
-                groups=groups,
-                endpoint=endpoint,
-                persistent_keepalive=persistent_keepalive,
-                private_key=private_key if settings.client.store_private_keys else None,
-                client=client,
-                description=description,
-                expires_at=expires_at,
+                check=lambda peer: reached(settings, None, peer, ()),
             )
-            try:
-                reached(settings, None, peer, ())
-            except InputError:
-                store.remove_peer(self._server.name, peer.public_key)
-                raise
         self._converge()
-        return replace(peer, private_key=private_key)
+        return [replace(peer, private_key=private_keys.get(peer.public_key)) for peer in peers]
 
     def get(self, which: str | PublicKey) -> Peer:
         """Return the peer with this name or public key; raise `NotFoundError`."""
@@ -242,14 +291,19 @@ class Peers:
 
         Raises `InputError` if the settings leave nothing that it reaches through the tunnel.
         """
+        return self.client_configurations([peer])[0]
+
+    def client_configurations(self, peers: Iterable[Peer]) -> Sequence[ClientConfiguration]:
+        """Write down what the peers' own ends have to know, as `client_configuration` does."""
         configuration = self._server.configuration()
-        return client_configuration(
-            configuration.settings,
-            configuration.private_key.public_key(),
-            self._server.advertised().endpoint,
-            peer,
-            self.list(),
-        )
+        public_key = configuration.private_key.public_key()
+        endpoint = self._server.advertised().endpoint
+        # Of the others, what is behind them is all that one end has to know.
+        sites = [peer for peer in self.list() if peer.routed_networks]
+        return [
+            client_configuration(configuration.settings, public_key, endpoint, peer, sites)
+            for peer in peers
+        ]
 
     def _converge(self) -> None:
         """Let a running server apply the change; it is in the store in any case."""

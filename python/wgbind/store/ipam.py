@@ -29,6 +29,16 @@ _TAKEN = select(func.count()).where(
     allowed_ip_table.c.routed.is_(False),
 )
 
+_FIRST_BETWEEN = (
+    select(allowed_ip_table.c.address)
+    .where(
+        allowed_ip_table.c.server == bindparam("server"),
+        allowed_ip_table.c.address.between(bindparam("first"), bindparam("last")),
+    )
+    .order_by(allowed_ip_table.c.address)
+    .limit(1)
+)
+
 # Default routes apart, what the peers of one server have never overlaps, so only the last range
 # that begins before the end of a network can overlap it.
 _LAST_BEFORE = (
@@ -55,15 +65,20 @@ _SAME_START = (
 )
 
 
-def next_address(connection: Connection, server: str, pool: InterfaceAddress) -> Address:
-    """Return the lowest free address of the network that the server is in with address `pool`.
+def free_addresses(
+    connection: Connection, server: str, pool: InterfaceAddress
+) -> Iterator[Address]:
+    """Give the free addresses of the network that the server is in with address `pool`, in order.
 
-    Raises `ConflictError` if there is none.
+    They are free so long as nothing else is given out. Raises `ConflictError` after the last one.
     """
+    family = type(pool.ip)
     for first, last in _usable(pool):
-        address = _lowest_free(connection, server, type(pool.ip), first, last)
-        if address is not None:
-            return address
+        while (address := _lowest_free(connection, server, family, first, last)) is not None:
+            bounds = {"server": server, "first": address, "last": family(last)}
+            end = connection.execute(_FIRST_BETWEEN, bounds).scalar_one_or_none()
+            first = last + 1 if end is None else int(end)
+            yield from map(family, range(int(address), first))
     raise ConflictError(
         f"no address is free in {pool.network}; remove a peer or add a network to "
         "interface.addresses"

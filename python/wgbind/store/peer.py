@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timezone
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, TypedDict
 
@@ -14,7 +15,10 @@ from wgbind.settings.reference import parse_name
 from wgbind.store.expiry import utc_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
+
+    from typing_extensions import Required
 
     from wgbind.keys import PresharedKey, PrivateKey, PublicKey
     from wgbind.settings.address import Address, Network
@@ -67,6 +71,25 @@ class Peer:
         return self.enabled and not self.expired(now)
 
 
+class PeerFields(TypedDict, total=False):
+    """What a new peer can have besides its name; the fields are those of `Peer`.
+
+    Without `addresses`, it gets the lowest free one of each of the server's networks.
+    """
+
+    public_key: Required[PublicKey]
+    preshared_key: PresharedKey | None
+    addresses: Sequence[Address] | None
+    routed_networks: Sequence[Network]
+    groups: Iterable[str]
+    endpoint: tuple[str, int] | None
+    persistent_keepalive: int
+    private_key: PrivateKey | None
+    client: ClientOverrides | None
+    description: str
+    expires_at: datetime | None
+
+
 class PeerChanges(TypedDict, total=False):
     """What of a peer can be changed; the fields are those of `Peer`."""
 
@@ -83,6 +106,21 @@ class PeerChanges(TypedDict, total=False):
     description: str
     enabled: bool
     expires_at: datetime | None
+
+
+def normal(peer: Peer) -> Peer:
+    """Return a peer as the store keeps it: addresses in order, its date to the second."""
+    until = peer.expires_at
+    if until is not None and until.tzinfo is not None:
+        until = until.astimezone(timezone.utc).replace(microsecond=0)
+    return replace(
+        peer,
+        addresses=tuple(sorted(peer.addresses, key=lambda each: (each.version, int(each)))),
+        routed_networks=tuple(
+            sorted(peer.routed_networks, key=lambda each: (each.version, each.network_address))
+        ),
+        expires_at=until,
+    )
 
 
 def require_valid(peer: Peer) -> None:

@@ -19,9 +19,9 @@ from wgbind.store.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row, Table
 
 COMMON = ClientOverrides()
 
@@ -57,10 +57,29 @@ def load(connection: Connection, where: ColumnElement[bool]) -> list[tuple[int, 
     ]
 
 
-def save(connection: Connection, peer: Peer, row_id: int | None) -> None:
-    """Write a peer into the row with that id, or into a new one."""
+def insert_all(connection: Connection, peers: Sequence[Peer]) -> None:
+    """Write new peers."""
+    if not peers:
+        return
+    made = connection.execute(
+        insert(peer_table).returning(peer_table.c.id, peer_table.c.public_key),
+        [_values(peer) for peer in peers],
+    )
+    ids = {public_key: row_id for row_id, public_key in made}
+    _insert_parts(connection, [(ids[str(peer.public_key)], peer) for peer in peers])
+
+
+def replace_one(connection: Connection, peer: Peer, row_id: int) -> None:
+    """Write a peer in place of the one in the row with that id."""
+    connection.execute(update(peer_table).where(peer_table.c.id == row_id).values(_values(peer)))
+    for table in (allowed_ip_table, peer_group_table, client_override_table):
+        connection.execute(delete(table).where(table.c.peer_id == row_id))
+    _insert_parts(connection, [(row_id, peer)])
+
+
+def _values(peer: Peer) -> dict[str, object]:
     host, port = peer.endpoint or (None, None)
-    values = {
+    return {
         "server": peer.server,
         "name": peer.name,
         "public_key": str(peer.public_key),
@@ -72,17 +91,14 @@ def save(connection: Connection, peer: Peer, row_id: int | None) -> None:
         "created_at": peer.created_at,
         "description": peer.description,
         "enabled": peer.enabled,
-        "expires_at": peer.expires_at and peer.expires_at.replace(microsecond=0),
+        "expires_at": peer.expires_at,
     }
-    if row_id is None:
-        statement = insert(peer_table).values(values).returning(peer_table.c.id)
-        row_id = connection.execute(statement).scalar_one()
-    else:
-        connection.execute(update(peer_table).where(peer_table.c.id == row_id).values(values))
-    connection.execute(delete(allowed_ip_table).where(allowed_ip_table.c.peer_id == row_id))
-    connection.execute(
-        insert(allowed_ip_table),
-        [
+
+
+def _insert_parts(connection: Connection, peers: Sequence[tuple[int, Peer]]) -> None:
+    """Write what of peers, each with its row's id, is in other tables."""
+    parts: dict[Table, list[dict[str, object]]] = {
+        allowed_ip_table: [
             {
                 "server": peer.server,
                 "address": network.network_address,
@@ -90,21 +106,23 @@ def save(connection: Connection, peer: Peer, row_id: int | None) -> None:
                 "routed": index >= len(peer.addresses),
                 "peer_id": row_id,
             }
+            for row_id, peer in peers
             for index, network in enumerate(peer.allowed_ips)
         ],
-    )
-    connection.execute(delete(peer_group_table).where(peer_group_table.c.peer_id == row_id))
-    if peer.groups:
-        connection.execute(
-            insert(peer_group_table),
-            [{"peer_id": row_id, "name": group} for group in sorted(peer.groups)],
-        )
-    connection.execute(
-        delete(client_override_table).where(client_override_table.c.peer_id == row_id)
-    )
-    settings = peer.client.model_dump_json(exclude_none=True)
-    if settings != "{}":
-        connection.execute(insert(client_override_table).values(peer_id=row_id, settings=settings))
+        peer_group_table: [
+            {"peer_id": row_id, "name": group}
+            for row_id, peer in peers
+            for group in sorted(peer.groups)
+        ],
+        client_override_table: [
+            {"peer_id": row_id, "settings": peer.client.model_dump_json(exclude_none=True)}
+            for row_id, peer in peers
+            if peer.client != COMMON
+        ],
+    }
+    for table, values in parts.items():
+        if values:
+            connection.execute(insert(table), values)
 
 
 def _peer(

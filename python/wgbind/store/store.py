@@ -6,15 +6,15 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from sqlalchemy import URL, and_, delete, or_, select
+from sqlalchemy import URL, and_, delete, select
 
-from wgbind.errors import ConflictError, KeyFormatError, NotFoundError
-from wgbind.keys import PresharedKey, PrivateKey, PublicKey
-from wgbind.settings.client import ClientOverrides
+from wgbind.errors import KeyFormatError, NotFoundError
+from wgbind.keys import PublicKey
 from wgbind.settings.paths import parse_interface_name
 from wgbind.store import ipam, rows
+from wgbind.store.addition import Addition, require_unique
 from wgbind.store.database import Database
-from wgbind.store.peer import Peer, require_timely, require_valid
+from wgbind.store.peer import normal, require_timely, require_valid
 from wgbind.store.schema import peer_table, revision_table
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from typing_extensions import Self, Unpack
 
-    from wgbind.settings.address import Address, InterfaceAddress, Network
+    from wgbind.settings.address import InterfaceAddress
     from wgbind.settings.model import ServerSettings
     from wgbind.settings.paths import Paths
-    from wgbind.store.peer import PeerChanges
+    from wgbind.store.peer import Peer, PeerChanges, PeerFields
 
 
 class Store:
@@ -87,46 +87,32 @@ class Store:
         name: str,
         *,
         pools: Sequence[InterfaceAddress],
-        public_key: PublicKey,
-        preshared_key: PresharedKey | None = None,
-        addresses: Sequence[Address] | None = None,
-        routed_networks: Sequence[Network] = (),
-        groups: Iterable[str] = (),
-        endpoint: tuple[str, int] | None = None,
-        persistent_keepalive: int = 0,
-        private_key: PrivateKey | None = None,
-        client: ClientOverrides | None = None,
-        description: str = "",
-        expires_at: datetime | None = None,
+        **fields: Unpack[PeerFields],
     ) -> Peer:
-        """Add a peer and return it.
+        """Add a peer and return it, as `add_peers` does."""
+        return self.add_peers(server, [(name, fields)], pools=pools)[0]
 
-        `pools` are the server's own addresses with their networks; with `addresses` None the peer
-        gets the lowest free one of each. Raises `InputError` for what is wrong by itself
-        (`PeerError` for name, key, address, network), and `ConflictError`, naming who has it, for
-        what is taken or used up.
+    def add_peers(
+        self,
+        server: str,
+        new: Iterable[tuple[str, PeerFields]],
+        *,
+        pools: Sequence[InterfaceAddress],
+        check: Callable[[Peer], object] = lambda _: None,
+    ) -> list[Peer]:
+        """Add peers, names and fields, all of them or none; return them in their order.
+
+        `pools` are the server's own addresses with their networks. `check` may refuse each peer
+        before anything is written. Raises what `check` and `new` raise, `InputError` for what is
+        wrong by itself (`PeerError` for name, key, address, network), and `ConflictError`, naming
+        who has it, for what is taken or used up; of `new`, nothing behind that peer was asked for.
         """
         parse_interface_name(server)
         with self._database.writing() as connection:
-            if addresses is None:
-                addresses = [ipam.next_address(connection, server, pool) for pool in pools]
-            peer = Peer(
-                server=server,
-                name=name,
-                public_key=public_key,
-                preshared_key=preshared_key,
-                addresses=tuple(addresses),
-                routed_networks=tuple(routed_networks),
-                groups=frozenset(groups),
-                endpoint=endpoint,
-                persistent_keepalive=persistent_keepalive,
-                private_key=private_key,
-                created_at=datetime.now(timezone.utc),
-                client=client or ClientOverrides(),
-                description=description,
-                expires_at=expires_at,
-            )
-            return _save(connection, peer, pools)
+            addition = Addition(connection, server, pools)
+            for name, fields in new:
+                check(addition.add(name, fields))
+            return addition.finish()
 
     def edit_peer(
         self,
@@ -147,7 +133,13 @@ class Store:
             peer = edit(old)
             if peer.public_key != old.public_key and peer.private_key == old.private_key:
                 peer = replace(peer, private_key=None)
-            return _save(connection, peer, pools, row_id, old)
+            peer = normal(peer)
+            require_valid(peer)
+            require_timely(peer, old, datetime.now(timezone.utc))
+            require_unique(connection, peer, row_id)
+            ipam.require_free(connection, peer, pools, old)
+            rows.replace_one(connection, peer, row_id)
+        return peer
 
     def update_peer(
         self,
@@ -183,42 +175,3 @@ def _find(connection: Connection, server: str, which: str | PublicKey) -> tuple[
     if not found:
         raise NotFoundError(f"no peer {str(which)!r} on {server}; `wgbind peer list` shows them")
     return found[0]
-
-
-def _save(
-    connection: Connection,
-    peer: Peer,
-    pools: Sequence[InterfaceAddress],
-    row_id: int | None = None,
-    old: Peer | None = None,
-) -> Peer:
-    """Write a peer, unless something speaks against it, and return it as it now is."""
-    require_valid(peer)
-    require_timely(peer, old, datetime.now(timezone.utc))
-    _require_unique(connection, peer, row_id)
-    ipam.require_free(connection, peer, pools, old)
-    rows.save(connection, peer, row_id)
-    return _find(connection, peer.server, peer.public_key)[1]
-
-
-def _require_unique(connection: Connection, peer: Peer, row_id: int | None) -> None:
-    others = connection.execute(
-        select(peer_table.c.name, peer_table.c.public_key).where(
-            peer_table.c.server == peer.server,
-            peer_table.c.id.is_distinct_from(row_id),
-            or_(
-                peer_table.c.name == peer.name,
-                peer_table.c.public_key == str(peer.public_key),
-            ),
-        )
-    )
-    for name, public_key in others:
-        if name == peer.name:
-            raise ConflictError(
-                f"peer name {name!r} is taken on {peer.server}, by the peer {public_key}; "
-                "choose another"
-            )
-        raise ConflictError(
-            f"public key {public_key} belongs to peer {name!r} of {peer.server}; "
-            "each peer needs a key of its own"
-        )
