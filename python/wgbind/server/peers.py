@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING
 
 from wgbind.errors import ConflictError, InputError, WgbindError
@@ -15,7 +16,7 @@ from wgbind.store.peer import require_unexpired
 from wgbind.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from typing_extensions import Unpack
 
@@ -184,27 +185,17 @@ class Peers:
         `edit` gets the peer as the store has it, and nobody else changes it meanwhile. Raises what
         `edit` raises, and as `add` does.
         """
-        configuration = self._server.configuration()
-        settings = configuration.settings
-
-        def checked(old: Peer) -> Peer:
-            new = edit(old)
-            if new.public_key != old.public_key:
-                _refuse_own(new.public_key, configuration)
-            _require_declared(new.groups - old.groups, settings)
-            if new.client != old.client:
-                reached(settings, None, new, ())
-            return new
-
-        with Store.open(self._server.paths, settings) as store:
-            pools = settings.interface.addresses
-            peer = store.edit_peer(self._server.name, which, checked, pools=pools)
-        self._converge()
-        return peer
+        return self._edit_many([(which, edit)])[0]
 
     def update(self, which: str | PublicKey, **changes: Unpack[PeerChanges]) -> Peer:
         """Change what is named of a peer; the fields are those of `Peer`. Otherwise as `edit`."""
-        return self.edit(which, lambda old: replace(old, **changes))
+        return self.update_many({which: changes})[0]
+
+    def update_many(self, changes: Mapping[str | PublicKey, PeerChanges]) -> Sequence[Peer]:
+        """Change what is named of each peer, one after the other, all or nothing; as `update`."""
+        return self._edit_many(
+            [(which, partial(_changed, fields)) for which, fields in changes.items()]
+        )
 
     def regroup(
         self, which: str | PublicKey, *, join: Iterable[str] = (), leave: Iterable[str] = ()
@@ -305,6 +296,30 @@ class Peers:
             for peer in peers
         ]
 
+    def _edit_many(
+        self, edits: Sequence[tuple[str | PublicKey, Callable[[Peer], Peer]]]
+    ) -> Sequence[Peer]:
+        configuration = self._server.configuration()
+        settings = configuration.settings
+
+        def checked(edit: Callable[[Peer], Peer], old: Peer) -> Peer:
+            new = edit(old)
+            if new.public_key != old.public_key:
+                _refuse_own(new.public_key, configuration)
+            _require_declared(new.groups - old.groups, settings)
+            if new.client != old.client:
+                reached(settings, None, new, ())
+            return new
+
+        with Store.open(self._server.paths, settings) as store:
+            peers = store.edit_peers(
+                self._server.name,
+                [(which, partial(checked, edit)) for which, edit in edits],
+                pools=settings.interface.addresses,
+            )
+        self._converge()
+        return peers
+
     def _converge(self) -> None:
         """Let a running server apply the change; it is in the store in any case."""
         try:
@@ -313,6 +328,10 @@ class Peers:
             problems = (str(error),)
         for problem in problems:
             _log.warning("stored, but not applied yet: %s", problem)
+
+
+def _changed(changes: PeerChanges, old: Peer) -> Peer:
+    return replace(old, **changes)
 
 
 def _require_declared(groups: Iterable[str], settings: ServerSettings) -> frozenset[str]:

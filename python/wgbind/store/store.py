@@ -122,24 +122,24 @@ class Store:
         *,
         pools: Sequence[InterfaceAddress],
     ) -> Peer:
-        """Make of a peer what `edit` makes of it, all or nothing, and return it as it now is.
+        """Make of a peer what `edit` makes of it, as `edit_peers` does."""
+        return self.edit_peers(server, [(which, edit)], pools=pools)[0]
 
-        Nobody else writes meanwhile, so what `edit` leaves as it is stays. A new public key
-        without its private key forgets the old private key. Raises what `edit` raises, what
-        `add_peer` does, and `NotFoundError`.
+    def edit_peers(
+        self,
+        server: str,
+        edits: Iterable[tuple[str | PublicKey, Callable[[Peer], Peer]]],
+        *,
+        pools: Sequence[InterfaceAddress],
+    ) -> list[Peer]:
+        """Make of peers what functions make of them, all or nothing; return them as they now are.
+
+        They are changed one after the other. Nobody else writes meanwhile, so what a function
+        leaves as it is stays. A new public key without its private key forgets the old private
+        key. Raises what the functions raise, what `add_peers` does, and `NotFoundError`.
         """
         with self._database.writing() as connection:
-            row_id, old = _find(connection, server, which)
-            peer = edit(old)
-            if peer.public_key != old.public_key and peer.private_key == old.private_key:
-                peer = replace(peer, private_key=None)
-            peer = normal(peer)
-            require_valid(peer)
-            require_timely(peer, old, datetime.now(timezone.utc))
-            require_unique(connection, peer, row_id)
-            ipam.require_free(connection, peer, pools, old)
-            rows.replace_one(connection, peer, row_id)
-        return peer
+            return [_edit(connection, server, which, edit, pools) for which, edit in edits]
 
     def update_peer(
         self,
@@ -163,6 +163,25 @@ class Store:
             for row_id in found:
                 connection.execute(delete(peer_table).where(peer_table.c.id == row_id))
         return list(found.values())
+
+
+def _edit(
+    connection: Connection,
+    server: str,
+    which: str | PublicKey,
+    edit: Callable[[Peer], Peer],
+    pools: Sequence[InterfaceAddress],
+) -> Peer:
+    row_id, old = _find(connection, server, which)
+    peer = normal(edit(old))
+    if peer.public_key != old.public_key and peer.private_key == old.private_key:
+        peer = replace(peer, private_key=None)
+    require_valid(peer)
+    require_timely(peer, old, datetime.now(timezone.utc))
+    require_unique(connection, peer, row_id)
+    ipam.require_free(connection, peer, pools, old)
+    rows.replace_one(connection, peer, row_id)
+    return peer
 
 
 def _find(connection: Connection, server: str, which: str | PublicKey) -> tuple[int, Peer]:
