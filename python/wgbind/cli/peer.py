@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
 from math import inf
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from pathlib import Path  # noqa: TC003 (Typer reads it)
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,19 @@ from wgbind.cli.output import (
     remark,
     size,
     warn_if_readable,
+)
+from wgbind.cli.peer_options import (
+    AllowedIps,
+    Description,
+    Dns,
+    Exclude,
+    Expires,
+    ListedState,
+    NewKey,
+    PresharedKeyChange,
+    Qr,
+    Sorting,
+    Which,
 )
 from wgbind.cli.server import print_peers
 
@@ -37,80 +50,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-PeerName: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="Name of the peer.")]
-Which: TypeAlias = Annotated[
-    str, typer.Argument(metavar="NAME", help="Name or public key of the peer.")
-]
-Qr: TypeAlias = Annotated[
-    bool | None,
-    typer.Option(
-        "--qr/--no-qr",
-        help="Print the QR code behind it; by default only on a terminal.",
-        show_default=False,
-    ),
-]
-AllowedIps: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="WORD|NETWORK",
-        help="What it reaches through the tunnel: full, split, or networks; repeatable.",
-    ),
-]
-Exclude: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NETWORK", help="What it does not, though it lies in those; repeatable."),
-]
-Dns: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(metavar="ADDRESS|DOMAIN", help="Its name servers and domains; repeatable."),
-]
-
-
-Description: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="TEXT", help="One line about it.", show_default=False)
-]
-Expires: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        metavar="WHEN",
-        help="When it is served no more: 30d, 12h, 2026-12-31 (through that day, UTC) or a time "
-        "in ISO 8601.",
-    ),
-]
-NewKey: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="KEY", help="Its key, if it keeps its private key to itself.")
-]
-
-
-class PresharedKeyChange(str, Enum):
-    """What becomes of a preshared key."""
-
-    ON = "on"
-    OFF = "off"
-    NEW = "new"
-
-
-class ListedState(str, Enum):
-    """A `PeerState`."""
-
-    CONNECTED = "connected"
-    IDLE = "idle"
-    NEVER = "never"
-    DISABLED = "disabled"
-    EXPIRED = "expired"
-
-
-class Sorting(str, Enum):
-    """What a list is sorted by."""
-
-    NAME = "name"
-    STATE = "state"
-    HANDSHAKE = "handshake"
-    RECEIVED = "received"
-    SENT = "sent"
-    EXPIRES = "expires"
-
-
 _STATES = list(ListedState)
 _KEYS: dict[Sorting, Callable[[PeerReport], float]] = {
     Sorting.STATE: lambda peer: _STATES.index(ListedState(peer.state)),
@@ -123,7 +62,9 @@ _KEYS: dict[Sorting, Callable[[PeerReport], float]] = {
 
 @app.command(epilog=EXIT_CODES)
 def add(
-    name: PeerName,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Name of the peer.", show_default=False)
+    ] = None,
     server: ServerName = "wg0",
     public_key: NewKey = None,
     address: Annotated[
@@ -144,17 +85,40 @@ def add(
     description: Description = None,
     expires: Expires = None,
     psk: Annotated[bool, typer.Option("--psk/--no-psk", help="Make a preshared key.")] = True,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Add those of this CSV file, all or none; its header names the fields.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIRECTORY", help="Where --from writes their configurations."),
+    ] = None,
     qr: Qr = None,
     as_json: Json = False,
 ) -> None:
     """Add a peer; print its configuration for wg-quick and the apps.
 
     The private key in it is shown this once, unless the settings say client.store_private_keys.
+    Columns of a CSV file: name, public_key, address, route, group, endpoint, keepalive, psk (yes or
+    no), description, expires, allowed_ips, exclude, dns; spaces between several values.
     """
     from wgbind import PublicKey
+    from wgbind.errors import InputError
     from wgbind.settings.address import parse_address, parse_network
     from wgbind.settings.client import ClientOverrides
 
+    if table is not None or out is not None:
+        one = (name, public_key, address, route, group, allowed_ips, exclude, dns, description)
+        if table is None or out is None or not psk or expires or any(one):
+            raise InputError("give --from FILE and --out DIRECTORY, and the rest in its columns")
+        _add_table(open_server(server), table, out, as_json=as_json)
+        return
+    if name is None:
+        raise InputError("name: it is missing; give NAME, or --from FILE")
     client = ClientOverrides().changed(allowed_ips=allowed_ips, excluded_ips=exclude, dns=dns)
     opened = open_server(server)
     peer = opened.peers.add(
@@ -392,6 +356,22 @@ def remove(
         return
     for peer in removed:
         typer.echo(f"{peer.name} is removed from {server}.")
+
+
+def _add_table(server: Server, table: Path, out: Path, *, as_json: bool) -> None:
+    from wgbind.server.handout import Handout
+    from wgbind.server.peer_csv import PeerTable
+    from wgbind.server.report import stored_peer_report
+
+    rows = PeerTable(table)
+    handout = Handout(out, rows.names)
+    peers = rows.add_to(server.peers)
+    for peer, configuration in zip(peers, server.peers.client_configurations(peers), strict=True):
+        handout.write(peer.name, configuration)
+    if as_json:
+        print_json([stored_peer_report(peer).model_dump(mode="json") for peer in peers])
+    else:
+        typer.echo(f"{len(peers)} peers are added; their configurations are in {out}.")
 
 
 def _timestamp(moment: datetime | None, default: float) -> float:

@@ -1,0 +1,80 @@
+"""Arguments and options that commands of `wgbind peer` share, and the words that they take."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, TypeAlias
+
+import typer
+
+Which: TypeAlias = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name or public key of the peer.")
+]
+Qr: TypeAlias = Annotated[
+    bool | None,
+    typer.Option(
+        "--qr/--no-qr",
+        help="Print the QR code behind it; by default only on a terminal.",
+        show_default=False,
+    ),
+]
+AllowedIps: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WORD|NETWORK",
+        help="What it reaches through the tunnel: full, split, or networks; repeatable.",
+    ),
+]
+Exclude: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NETWORK", help="What it does not, though it lies in those; repeatable."),
+]
+Dns: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ADDRESS|DOMAIN", help="Its name servers and domains; repeatable."),
+]
+
+
+Description: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="One line about it.", show_default=False)
+]
+Expires: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHEN",
+        help="When it is served no more: 30d, 12h, 2026-12-31 (through that day, UTC) or a time "
+        "in ISO 8601.",
+    ),
+]
+NewKey: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Its key, if it keeps its private key to itself.")
+]
+
+
+class PresharedKeyChange(str, Enum):
+    """What becomes of a preshared key."""
+
+    ON = "on"
+    OFF = "off"
+    NEW = "new"
+
+
+class ListedState(str, Enum):
+    """A `PeerState`."""
+
+    CONNECTED = "connected"
+    IDLE = "idle"
+    NEVER = "never"
+    DISABLED = "disabled"
+    EXPIRED = "expired"
+
+
+class Sorting(str, Enum):
+    """What a list is sorted by."""
+
+    NAME = "name"
+    STATE = "state"
+    HANDSHAKE = "handshake"
+    RECEIVED = "received"
+    SENT = "sent"
+    EXPIRES = "expires"
