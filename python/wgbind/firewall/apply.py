@@ -91,8 +91,8 @@ class Firewall:
         """Put a policy in force, in place of the interface's earlier one.
 
         Connections that it does not allow any more end. Returns whether anything had to change.
-        Raises `FirewallError` if the kernel refuses, in which case nothing changed;
-        `PrivilegeError` without the right.
+        Raises `FirewallError` if the kernel refuses, in which case the earlier rules stay in
+        force; `PrivilegeError` without the right.
         """
         for _ in range(ATTEMPTS):
             with suppress(StaleError):
