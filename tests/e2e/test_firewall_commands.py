@@ -83,7 +83,8 @@ def test_from_the_first_rule_to_the_one_in_force(server: Wgbind) -> None:
     assert explained(server, "bob -> internet") == (True, 3, True)
     assert explained(server, "192.168.7.9 -> bob") == (False, None, False)
     assert explained(server, "internet -> host:8080") == (True, None, False)
-    printed = server.run("firewall", "explain", "--server", server.name, "alice", "host:22")
+    words = ("alice", "->", "host:22")
+    printed = server.run("firewall", "explain", "--server", server.name, *words)
     assert printed.stdout.startswith("denied: alice (")
     assert "rule 4 is for these two, but for ping" in printed.stdout
 
@@ -165,7 +166,8 @@ def test_warnings_name_their_line_and_are_no_failure(server: Wgbind) -> None:
         *POLICY,
         (
             "peers -> internet : smtp log",
-            'peers -> internet : smtp log",\n  "deny peer:carol -> internet : smtp',
+            'peers -> internet : smtp log",\n  "deny peer:carol -> internet : smtp", '
+            '"deny peer:carol -> internet : imaps',
         ),
     )
     rules = server.settings.read_text().splitlines().index("rules = [") + 1
@@ -173,8 +175,9 @@ def test_warnings_name_their_line_and_are_no_failure(server: Wgbind) -> None:
     assert {(each["severity"], each["place"]) for each in found} == {
         ("warning", f"{server.settings}:{rules + 3}")
     }
-    assert "never decides" in found[0]["message"]
-    assert "there is no peer 'carol'" in found[1]["message"]
+    (shadowed, missing) = (each["message"] for each in found)
+    assert "never decides" in shadowed
+    assert "there is no peer 'carol'" in missing
     server.start()
     reloaded = server.run("server", "reload", server.name)
     assert reloaded.stderr.splitlines() == [

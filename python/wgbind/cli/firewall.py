@@ -74,7 +74,8 @@ def plan(server: ServerName = "wg0", as_json: Json = False) -> None:
     _print_plan(found)
 
 
-@app.command(epilog=EXIT_CODES)
+# An arrow of its own, '->', looks like an option.
+@app.command(epilog=EXIT_CODES, context_settings={"ignore_unknown_options": True})
 def explain(
     words: Annotated[
         list[str],

@@ -66,10 +66,11 @@ class Firewall:
             )
         found = list(findings(self._written(), is_own=_is_own, interfaces=_interfaces()))
         lines = toml.lines_of(path, *(("policy", *each.place) for each in found))
-        return tuple(
+        reports = (
             _finding("warning", f"{path}:{line}", f"key {_key(each.place)}: {each.message}")
             for line, each in sorted(zip(lines, found, strict=True), key=lambda pair: pair[0])
         )
+        return tuple(dict.fromkeys(reports))  # rules on one line may lack the same peer
 
     def plan(self) -> PlanReport:
         """Compare the settings file with what runs; if nothing does, with nothing allowed."""
