@@ -138,6 +138,60 @@ def test_sigkill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     assert told_most > 5  # they were killed at work
 
 
+# Adds batches of 40 peers, each batch disabled and removed again as one, and tells of each step.
+BULK_WRITER = """
+import sys
+from ipaddress import ip_interface
+from wgbind.keys import PrivateKey
+from wgbind.store import Store
+pools = (ip_interface("10.8.0.1/16"), ip_interface("fd00::1/64"))
+store = Store(sys.argv[1])
+def disabled(peer):
+    from dataclasses import replace
+    return replace(peer, enabled=False)
+for batch in range(1000):
+    names = [f"b{batch}-{number}" for number in range(40)]
+    key = lambda: PrivateKey.generate().public_key()
+    store.add_peers("wg0", [(name, {"public_key": key()}) for name in names], pools=pools)
+    print(batch, "added", flush=True)
+    store.edit_peers("wg0", [(name, disabled) for name in names], pools=pools)
+    print(batch, "disabled", flush=True)
+    if batch % 2:
+        store.remove_peers("wg0", names)
+        print(batch, "removed", flush=True)
+"""
+
+
+def test_sigkill_leaves_no_half_of_what_is_done_to_many(tmp_path: Path) -> None:
+    for attempt in range(4):
+        path = tmp_path / str(attempt) / "wgbind.db"
+        argv = [sys.executable, "-c", BULK_WRITER, f"sqlite:///{path}"]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "0 added\n"
+            time.sleep(0.1 + attempt * 0.11)
+            process.kill()
+            told = {0: {"added"}}
+            for line in process.stdout.read().splitlines(keepends=True):
+                if line.endswith("\n"):
+                    number, step = line.split()
+                    told.setdefault(int(number), set()).add(step)
+        with Store(f"sqlite:///{path}") as store:
+            found: dict[int, list[bool]] = {}
+            for peer in store.peers("wg0"):
+                found.setdefault(int(peer.name[1:].partition("-")[0]), []).append(peer.enabled)
+            for enabled in found.values():
+                assert len(enabled) == 40
+                assert len(set(enabled)) == 1
+            for batch, steps in told.items():
+                if "removed" in steps:
+                    assert batch not in found
+                elif "disabled" in steps and batch in found:
+                    assert not found[batch][0]
+                elif batch % 2 == 0:
+                    assert batch in found
+
+
 def test_a_reader_sees_one_moment(tmp_path: Path) -> None:
     path = tmp_path / "wgbind.db"
     with Store(f"sqlite:///{path}") as store, writers(path, 1, 100) as (process,):
