@@ -31,7 +31,7 @@ use crate::udp::{RECEIVE_BATCH, UdpSockets};
 
 /// Reads from the TUN device before what came of them is sent, so that single packets of many flows
 /// become full batches.
-const TUN_BATCH: usize = 64;
+const TUN_BATCH: usize = 32;
 
 /// How often a worker with something to do looks whether the interface's MTU was changed. Nobody
 /// tells it: a netlink socket would not hear of it in another namespace either.

@@ -18,7 +18,7 @@ use crate::latch::Latch;
 use crate::sys;
 
 /// Most messages of one `recvmmsg`.
-pub(crate) const RECEIVE_BATCH: usize = 32;
+pub(crate) const RECEIVE_BATCH: usize = 16;
 
 /// Messages of one `recvmmsg` while they may be trains of 64 KiB each: more of those would keep
 /// what comes from the TUN device waiting.
