@@ -19,6 +19,10 @@ const MAX_WAITING: usize = 16_384;
 /// While data flows, one initiation is answered in this time.
 const PACE: Duration = Duration::from_micros(800);
 
+/// Bytes between two answers that are a flow: more than keepalives and calls, and what 80 Mbit/s
+/// bring in that time.
+const FLOW: usize = 8192;
+
 /// Otherwise it waits for the worker's next turn, which looks for data first.
 const TURN: Duration = Duration::from_nanos(1);
 
@@ -35,8 +39,8 @@ pub(crate) struct Handshakes {
     waiting: FxHashMap<SocketAddr, Initiation>,
     order: VecDeque<SocketAddr>,
     last: Option<Instant>,
-    /// Whether data came or went since.
-    busy: bool,
+    /// Bytes of data that came or went since.
+    moved: usize,
 }
 
 impl Handshakes {
@@ -66,14 +70,14 @@ impl Handshakes {
         true
     }
 
-    /// Notes that there is data to be moved.
-    pub(crate) fn data_flows(&mut self) {
-        self.busy = true;
+    /// Notes that so many bytes of data are moved.
+    pub(crate) fn note_data(&mut self, len: usize) {
+        self.moved = self.moved.saturating_add(len);
     }
 
     /// When the next initiation is to be answered, if one waits.
     pub(crate) fn next(&self) -> Option<Instant> {
-        let pause = if self.busy { PACE } else { TURN };
+        let pause = if self.moved >= FLOW { PACE } else { TURN };
         let initiation = self.waiting.get(self.order.front()?)?;
         Some(self.last.map_or(initiation.arrived, |last| last + pause))
     }
@@ -83,7 +87,7 @@ impl Handshakes {
     pub(crate) fn pop(&mut self, now: Now) -> Option<Initiation> {
         self.next().filter(|next| *next <= now.instant)?;
         self.last = Some(now.instant);
-        self.busy = false;
+        self.moved = 0;
         let source = self.order.pop_front()?;
         self.waiting.remove(&source)
     }
@@ -132,5 +136,25 @@ mod tests {
         }
         assert!(!handshakes.push(&message(0), from(u16::MAX), now));
         assert!(handshakes.push(&message(1), from(7), now), "a second try");
+    }
+
+    #[test]
+    fn only_a_flow_of_data_makes_initiations_wait() {
+        for (moved, pause) in [(FLOW - 1, TURN), (FLOW, PACE)] {
+            let mut now = Now {
+                instant: Instant::now(),
+                unix: Duration::ZERO,
+            };
+            let mut handshakes = Handshakes::default();
+            for port in [1, 2] {
+                assert!(handshakes.push(&message(0), from(port), now));
+            }
+            assert!(handshakes.pop(now).is_some());
+            handshakes.note_data(moved);
+            now.instant += pause - Duration::from_nanos(1);
+            assert!(handshakes.pop(now).is_none());
+            now.instant += Duration::from_nanos(1);
+            assert!(handshakes.pop(now).is_some());
+        }
     }
 }

@@ -243,7 +243,7 @@ impl Tunnel {
             .room(message.len().max(HANDSHAKE_INITIATION_SIZE));
         let received = peer.open(message, plain, from, now);
         if !matches!(received, Received::Rejected) {
-            self.handshakes.data_flows();
+            self.handshakes.note_data(message.len());
             peer.confirm(
                 message,
                 &mut self.staged_bytes,
@@ -326,8 +326,8 @@ impl Tunnel {
 
     /// Takes packets from the TUN device.
     pub fn handle_packets(&mut self, batch: &mut [PacketIn], now: Now, out: &mut Outbox) {
-        self.handshakes.data_flows();
         for packet in batch {
+            self.handshakes.note_data(packet.len);
             self.handle_packet(&packet.header, &mut packet.buffer, packet.len, now, out);
         }
     }

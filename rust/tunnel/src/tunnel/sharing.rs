@@ -13,11 +13,11 @@ impl Tunnel {
         let others = std::mem::take(&mut out.handovers);
         handover.for_each(|kind, buffer, len| match kind {
             Kind::Packet(virtio) => {
-                self.handshakes.data_flows();
+                self.handshakes.note_data(len);
                 self.handle_packet(&virtio, buffer, len, now, out);
             }
             Kind::Crossing => {
-                self.handshakes.data_flows();
+                self.handshakes.note_data(len);
                 self.end_crossing(buffer, len, now, out);
             }
             Kind::Initiation(from) => self.queue_initiation(&buffer[..len], from, now),
