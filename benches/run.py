@@ -58,7 +58,7 @@ def main() -> None:
         parser.error(f"no scenario {', '.join(sorted(unknown))}: choose from {', '.join(names)}")
 
     # Both drop root's rights otherwise; boringtun-cli is fastest with one thread.
-    os.environ |= {"WG_SUDO": "1", "WG_THREADS": "1"}
+    os.environ |= {"WG_SUDO": "true", "WG_THREADS": "1"}
     os.environ["PATH"] = f"{sys.prefix}/bin:{HERE / 'programs'}:{os.environ['PATH']}"
 
     rounds: dict[str, dict[str, list[dict[str, float]]]] = {}
