@@ -24,16 +24,18 @@ class End:
         interface: Its tunnel's interface.
         inner: Its addresses in the tunnel.
         process: The program that makes it.
+        key: Its public key in base64; boringtun-cli does not tell it.
     """
 
     namespace: Namespace
     interface: str
     inner: Host
     process: subprocess.Popen[str]
+    key: str
 
     def public_key(self) -> str:
         """Return its public key in base64."""
-        return wg(self.namespace, "show", self.interface, "public-key").strip()
+        return self.key
 
     def add_peer(self, public_key: str, *allowed_ips: str, endpoint: str | None = None) -> None:
         """Give it a peer, or change one: prefixes, and ADDRESS:PORT if it is to begin."""
@@ -101,11 +103,13 @@ def start_end(
     argv = [*before, program(implementation), "-f", interface]
     process = start_device(namespace, argv, interface, env=env)
     with tempfile.NamedTemporaryFile("w") as key:  # 0600
-        key.write(wg(namespace, "genkey"))
+        secret = wg(namespace, "genkey")
+        key.write(secret)
         key.flush()
         private_key = ("private-key", key.name)
         wg(namespace, "set", interface, *private_key, "listen-port", str(PORT))
     namespace.add_address(interface, f"{inner.ipv4}/{prefix_lengths[0]}")
     namespace.add_address(interface, f"{inner.ipv6}/{prefix_lengths[1]}")
     namespace.ip("link", "set", interface, "mtu", "1420", "up")
-    return End(namespace, interface, inner, process)
+    public_key = wg(namespace, "pubkey", text=secret).strip()
+    return End(namespace, interface, inner, process, public_key)
