@@ -9,6 +9,9 @@ from usage import Cpu, resident_mb
 CLIENTS = 1_000
 RECONNECTING = 10_000
 
+STORM = 10
+"""Seconds in which all are to be served, and for which the transfer runs."""
+
 
 def answer(pair: Pair, seconds: float) -> Figures:
     """Measure handshakes a second, 64 of them under way."""
@@ -25,14 +28,14 @@ def answer(pair: Pair, seconds: float) -> Figures:
 
 
 def reconnect(pair: Pair, seconds: float) -> Figures:
-    """Measure how long it takes to serve all, and what a transfer keeps meanwhile."""
+    """Measure how long it takes to serve all, and what a transfer keeps while that may take."""
     with star(pair.server, pair.client, hosts=1) as hosts:
         (client,), server, (host,) = hosts.clients, hosts.server, hosts.hosts
         add_clients(server, RECONNECTING)
         ping(client.namespace, server.inner.ipv4)  # the handshake
         ends = (client.namespace, server.namespace, server.inner.ipv4)
         alone = iperf3(*ends, seconds=seconds).bits_per_second()
-        beside = iperf3(*ends, seconds=seconds)
+        beside = iperf3(*ends, seconds=STORM)
         storm = Load(host, "connect", hosts.endpoints[0], server.public_key(), RECONNECTING)
         kept = beside.bits_per_second() / alone
         return {

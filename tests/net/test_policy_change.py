@@ -12,17 +12,29 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from net.crossroads import Crossroads
-from net.judged import SEED, random_of, told
+from net.judged import SEED, policy_of, random_of, told
 from net.oracle import fate
 from net.random_policy import random_policy, random_probes
+from wgbind.firewall.compile import compile_policy
+from wgbind.firewall.nftables import NfTables, cut
+from wgbind.firewall.table import difference, stages
+
+if TYPE_CHECKING:
+    from net.written import Written
+    from wgbind.firewall.compile import Compiled
+    from wgbind.firewall.table import Table
 
 CHANGES = 25
 """How often each of the pairs of policies takes turns."""
 
 PAIRS = 6
 PROBES = 100
+
+STEPPED = 20
+"""How many policies follow each other step by step."""
 
 # Another process, for the kernel to have both to do at once.
 TAKE_TURNS = """
@@ -43,6 +55,35 @@ with Firewall(tunnel) as firewall:
             firewall.apply(policies[number % 2])
         print("done", flush=True)
 """
+
+
+def test_each_step_of_a_change_is_one_policy_or_the_other() -> None:
+    seen: Counter[bool] = Counter()
+    with Crossroads() as crossroads, crossroads.server.call(NfTables) as kernel:
+        table: Table | None = None
+        compiled: Compiled | None = None
+        before: Written | None = None
+        for number in range(STEPPED):
+            random = random_of(number)
+            written, probes = random_policy(random), random_probes(random, PROBES)
+            compiled = compile_policy(policy_of(written, crossroads.tunnel), compiled)
+            for step in stages(table, compiled.table):
+                for transaction in cut(difference(table, step)):
+                    kernel.commit(transaction)
+                table = step
+                if before is None:
+                    continue
+                found = crossroads.pass_through(probes)
+                for probe, arrived in zip(probes, found, strict=True):
+                    fates = [fate(policy, probe) for policy in (before, written)]
+                    expected = {each.arrival for each in fates}
+                    arrival = None if arrived is None else arrived.arrival
+                    assert arrival in expected or (arrival is None and len(expected) > 1), told(
+                        before, probe, fates[0], (written, arrived)
+                    )
+                    seen[arrival is not None] += len(expected) == 1
+            before = written
+    assert min(seen[True], seen[False]) > STEPPED * PROBES / 10
 
 
 def test_each_packet_meets_one_policy() -> None:

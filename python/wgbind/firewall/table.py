@@ -14,8 +14,9 @@ at that moment. Hence
   Sets of ranges need that: a kernel that searches them in an array, such as 6.18.44, fills it only
   some time after their generation became current, and until then finds nothing in them. For the
   others it keeps the transactions within what a container may send at once;
-- who leaves is given this host's address in a hook behind the one that lets him pass: its rules
-  change before and after the others, and hold old and new ones meanwhile;
+- who leaves is given this host's address in a hook behind the one that lets him pass. By whose
+  rules he passed cannot be known there, so that for the moment of the exchange he passes it only as
+  both the old and the new rules have him, and not at all where they differ;
 - elements come into a standing set, or leave it, only if nothing else is known of them, neither
   before nor after (`compile` sees to it);
 - there are no maps: when one goes, the kernel hides its elements from the old rules, too.
@@ -28,6 +29,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from wgbind.firewall.expression import ACCEPT, DROP, MASQUERADE, goto
 from wgbind.firewall.nfnetlink import attribute, nested, number, text
 from wgbind.firewall.nftables import APPEND, CREATE, Kind, Message
 
@@ -144,20 +146,44 @@ def stages(old: Table | None, new: Table) -> list[Table]:
         return [old, new]
     counters = old.counters | new.counters
     inner = {name: chain for name, chain in new.chains.items() if chain.hook is None}
-    leaving = {
-        name: Chain(new.chains[name].rules + chain.rules, chain.hook)
+    beginning = Table(old.name, counters, {**new.sets, **old.sets}, {**inner, **old.chains})
+    leaving = [
+        name
         for name, chain in old.chains.items()
         if chain.hook is not None
         and chain.hook[:2] == ("nat", POSTROUTING)
         and chain.rules not in (UNREAD, new.chains[name].rules)
-    }
-    beginning = Table(
-        old.name, counters, {**new.sets, **old.sets}, {**inner, **old.chains, **leaving}
-    )
+    ]
     if not leaving:
         return [beginning, new]
-    exchanged = Table(old.name, counters, {**old.sets, **new.sets}, {**new.chains, **leaving})
+    agreed: dict[str, Chain] = {}
+    for name in leaving:
+        agreed |= _agreed(name, old.chains[name], new.chains[name])
+    exchanged = Table(old.name, counters, {**old.sets, **new.sets}, {**new.chains, **agreed})
     return [beginning, exchanged, new]
+
+
+def _agreed(name: str, old: Chain, new: Chain) -> dict[str, Chain]:
+    """Return a chain, and those it jumps to, that translates as `old` and `new` both do.
+
+    What one of them would translate and the other would not is dropped. Each rule of either ends
+    with `ACCEPT` or `MASQUERADE`, and what none of them matches is accepted.
+    """
+    if_new = {ACCEPT: f"{name}/accept", MASQUERADE: f"{name}/masquerade"}
+    chains = {
+        label: _judged(Chain(old.rules), {ACCEPT: DROP, MASQUERADE: DROP, wanted: wanted})
+        for wanted, label in if_new.items()
+    }
+    return chains | {name: _judged(new, {wanted: goto(label) for wanted, label in if_new.items()})}
+
+
+def _judged(chain: Chain, becomes: Mapping[Expression, Expression]) -> Chain:
+    """Return a chain of translations with what each of its verdicts becomes, its last one too."""
+    rules = []
+    for match, comment in (*chain.rules, Rule(ACCEPT)):
+        verdict = MASQUERADE if match.endswith(MASQUERADE) else ACCEPT
+        rules.append(Rule(match.removesuffix(verdict) + becomes[verdict], comment))
+    return Chain(tuple(rules), chain.hook)
 
 
 def difference(old: Table | None, new: Table) -> Iterator[Message]:
