@@ -30,6 +30,10 @@ const WINDOW: usize = 64;
 /// When a client tries again (the paper, section 6.1: Rekey-Timeout).
 const REKEY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long clients that have nothing to send wait for an answer: real ones would not keep a core
+/// of the server's machine busy meanwhile.
+const PATIENCE: Duration = Duration::from_millis(1);
+
 /// The pace of the pacer: a burst this often.
 const BEAT: Duration = Duration::from_micros(200);
 
@@ -133,6 +137,7 @@ impl Fleet {
                 }
             }
             // A few between two looks at what came, as many machines would.
+            let mut wait = PATIENCE;
             for _ in 0..WINDOW.min(window.saturating_sub(asked.len())) {
                 let Some(number) = waiting.pop_front() else {
                     break;
@@ -140,8 +145,9 @@ impl Fleet {
                 let message = self.clients[number].initiate();
                 self.sockets.send(number, &message, message.len());
                 asked.push_back((Instant::now(), number));
+                wait = Duration::ZERO;
             }
-            for number in self.receive()? {
+            for number in self.receive(wait)? {
                 // An answer to an earlier try may come late.
                 missing -= usize::from(!mem::replace(&mut self.clients[number].connected, true));
             }
@@ -160,7 +166,7 @@ impl Fleet {
                 next = (next + 1) % self.clients.len();
                 under_way += 1;
             }
-            let answered = self.receive()?.len();
+            let answered = self.receive(PATIENCE)?.len();
             done += answered;
             under_way -= answered.min(under_way);
             if answered > 0 {
@@ -173,11 +179,12 @@ impl Fleet {
         Ok(done)
     }
 
-    /// Handles what has come in; returns whose handshakes it completed.
-    fn receive(&mut self) -> io::Result<Vec<usize>> {
+    /// Handles what has come in, waiting for it so long at most; returns whose handshakes it
+    /// completed.
+    fn receive(&mut self, wait: Duration) -> io::Result<Vec<usize>> {
         let clients = &mut self.clients;
         let mut connected = Vec::new();
-        self.sockets.receive(|sockets, message| {
+        self.sockets.receive(wait, |sockets, message| {
             let Some(number) = client::addressee(message) else {
                 return;
             };

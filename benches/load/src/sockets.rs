@@ -55,10 +55,14 @@ impl Sockets {
         }
     }
 
-    /// Hands what has come in to `each`, with the way to answer; does not wait.
-    pub fn receive(&mut self, mut each: impl FnMut(&Self, &[u8])) -> io::Result<()> {
+    /// Hands what has come in to `each`, with the way to answer; waits for it so long at most.
+    pub fn receive(
+        &mut self,
+        wait: Duration,
+        mut each: impl FnMut(&Self, &[u8]),
+    ) -> io::Result<()> {
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        self.poll.poll(&mut events, Some(Duration::ZERO))?;
+        self.poll.poll(&mut events, Some(wait))?;
         let mut room = [0; ROOM];
         for event in &events {
             let Token(client) = event.token();
