@@ -13,7 +13,7 @@ use crate::batch::{Endpoint, Now};
 use crate::constants::HANDSHAKE_INITIATION_SIZE;
 
 /// Initiations that wait at most, 4 MB of them; a client whose initiation is dropped sends another
-/// one after 5 s, in which 6,000 are answered even beside data.
+/// one after 5 s, in which 11,000 are answered even beside data.
 const MAX_WAITING: usize = 16_384;
 
 /// While data flows, one initiation is answered in this time: half of the worker's at most. Slower
