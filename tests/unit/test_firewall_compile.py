@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -85,7 +85,7 @@ def test_addresses_are_of_whom_the_policy_says(
     )
     policy = Policy("wg0", (OWN,), None, SETTINGS, members)
     number = data.draw(st.integers(0, 255))
-    names = [("group", "staff"), ("group", "guests"), ("peer", "p1")]
+    names = frozenset({("group", "staff"), ("group", "guests"), ("peer", "p1")})
     population = Population.of(policy, names)
     edges: list[Address] = [
         each for net in networks for each in (net[0] - 1, net[0], net[-1], net[-1] + 1)
@@ -110,7 +110,27 @@ MEMBERS = tuple(
     Peer(f"p{number}", frozenset(["staff"]), (IPv4Address(f"10.0.77.{number}"),))
     for number in range(2, 9)
 )
+MORE = tuple(
+    Peer(f"m{number}", frozenset(["guests"]), (IPv4Address(f"10.0.77.{number}"),))
+    for number in range(100, 160)
+)
+"""So many that others are few."""
+
 POLICY = Policy("wg0", (OWN,), None, SETTINGS, MEMBERS)
+
+
+@given(st.sets(st.sampled_from(MEMBERS)), st.sets(st.sampled_from(MEMBERS)), st.booleans())
+def test_who_came_and_went_is_counted_as_all_are(
+    before: set[Peer], after: set[Peer], routed: bool
+) -> None:
+    """The oracle counts everybody anew."""
+    extra = (replace(MEMBERS[0], groups=frozenset({"guests"})),) if MEMBERS[0] not in after else ()
+    network = (ip_network("10.9.0.0/16"),) if routed else ()
+    behind = Peer("p1", frozenset({"guests"}), (IPv4Address("10.0.77.99"),), network)
+    old = replace(POLICY, members=(*before, *MORE))
+    new = replace(POLICY, members=(*after, *extra, *MORE, behind))
+    counted = compile_policy(new, compile_policy(old)).population
+    assert counted == compile_policy(new).population
 
 
 def test_a_peer_changes_no_chain() -> None:

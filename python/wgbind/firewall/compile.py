@@ -18,7 +18,7 @@ from wgbind.firewall.way import ADDRESS_KEY
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wgbind.firewall.policy import Policy
+    from wgbind.firewall.policy import Member, Policy
     from wgbind.firewall.population import Name, Whose
 
 
@@ -27,12 +27,14 @@ class Compiled:
     """A table and what it was made from.
 
     Attributes:
+        policy: The policy.
         table: The table.
         frame: What its chains were built from.
         population: What its sets of peers were filled from.
         standing: The names of the sets whose elements come and go.
     """
 
+    policy: Policy
     table: Table
     frame: Frame
     population: Population
@@ -43,6 +45,7 @@ class Compiled:
         return self.frame != previous.frame or any(
             previous.table.sets[name].elements - self.table.sets[name].elements
             for name in self.standing.values()
+            if previous.table.sets[name] is not self.table.sets[name]
         )
 
 
@@ -52,7 +55,7 @@ def compile_policy(policy: Policy, previous: Compiled | None = None) -> Compiled
     If it is to replace a `previous` one, it shares what it can with that: chains that would be the
     same, and sets that may be changed while rules look them up.
     """
-    population = Population.of(policy, _named(policy))
+    population = _population(policy, previous)
     members = _Members(population, previous)
     frame = Frame(
         policy.interface,
@@ -67,7 +70,7 @@ def compile_policy(policy: Policy, previous: Compiled | None = None) -> Compiled
         policy.marks,
     )
     if previous is not None and previous.frame == frame:
-        shared = previous.table
+        frame, shared = previous.frame, previous.table
         sets = {name: each for name, each in shared.sets.items() if name not in members.sets}
         table = Table(shared.name, shared.counters, sets | members.sets, shared.chains)
     else:
@@ -79,12 +82,34 @@ def compile_policy(policy: Policy, previous: Compiled | None = None) -> Compiled
             builder.sets | members.sets,
             builder.chains,
         )
-    return Compiled(table, frame, population, members.standing)
+    return Compiled(policy, table, frame, population, members.standing)
 
 
 def table_name(interface: str) -> str:
     """Return the name of an interface's table, one that `nft` takes on its command line, too."""
     return f"wgbind_{identifier(interface)}"
+
+
+def _population(policy: Policy, previous: Compiled | None) -> Population:
+    """Count the peers, or only those who came or went since, if they are few."""
+    named = _named(policy)
+    if previous is not None and not previous.population.routed:
+        old, new = _identities(previous.policy), _identities(policy)
+        gone = [member for key, member in old.items() if key not in new]
+        come = [member for key, member in new.items() if key not in old]
+        if (
+            4 * (len(gone) + len(come)) < len(new)
+            and not any(member.routed_networks for member in come)
+            and policy.addresses == previous.policy.addresses
+            and named == previous.population.named
+        ):
+            return previous.population.after(gone, come)
+    return Population.of(policy, named)
+
+
+def _identities(policy: Policy) -> dict[int, Member]:
+    """Return the peers by their identities: who did not change is the same object."""
+    return {id(member): member for member in policy.members}
 
 
 def _named(policy: Policy) -> frozenset[Name]:

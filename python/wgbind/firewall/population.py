@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from wgbind.firewall.expression import Version
@@ -35,18 +35,19 @@ class Population:
         ranges: What they have by networks behind peers, likewise; the longest prefix wins.
         everyone: All single addresses.
         sources: Where packets from the tunnel can come from: its networks, those behind peers.
+        routed: Whether there are networks behind peers.
     """
 
     addresses: Mapping[Whose, frozenset[bytes]]
     ranges: Mapping[Whose, tuple[Range, ...]]
     everyone: frozenset[bytes]
     sources: Mapping[Version, tuple[Range, ...]]
+    routed: bool
 
     @classmethod
-    def of(cls, policy: Policy, named: Collection[Name]) -> Population:
+    def of(cls, policy: Policy, named: frozenset[Name]) -> Population:
         """Count the peers of a policy; `named` are the groups and peers that its rules name."""
-        groups = frozenset(name for kind, name in named if kind == "group")
-        peers = frozenset(name for kind, name in named if kind == "peer")
+        groups, peers = _by_kind(named)
         found: dict[Whose, list[bytes]] = {
             (kind, name, version): [] for kind, name in named for version in VERSIONS
         }
@@ -65,7 +66,43 @@ class Population:
             _routed(policy, everyone, groups, peers) if networks else {},
             frozenset(everyone),
             {version: union([*own, *networks], version) for version in VERSIONS},
+            bool(networks),
         )
+
+    @property
+    def named(self) -> frozenset[Name]:
+        """The groups and peers that were asked for."""
+        return frozenset((kind, name) for kind, name, _ in self.addresses)
+
+    def after(self, gone: Collection[Member], come: Collection[Member]) -> Population:
+        """Return the population after some peers went and others came.
+
+        Only if nobody has networks behind him, before or after: with each address what is cut out
+        of those would change, too.
+        """
+        groups, peers = _by_kind(self.named)
+        everyone = set(self.everyone)
+        changed: dict[Whose, set[bytes]] = {}
+        for members, change in ((gone, set.discard), (come, set.add)):
+            for member in members:
+                names = list(_names(member, groups, peers))
+                for address in (each.packed for each in member.addresses):
+                    change(everyone, address)
+                    for kind, name in names:
+                        whose: Whose = (kind, name, 4 if len(address) == 4 else 6)
+                        if whose not in changed:
+                            changed[whose] = set(self.addresses[whose])
+                        change(changed[whose], address)
+        found = {whose: frozenset(each) for whose, each in changed.items()}
+        addresses = {**self.addresses, **found}
+        return replace(self, addresses=addresses, everyone=frozenset(everyone))
+
+
+def _by_kind(named: Iterable[Name]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names of groups and those of peers."""
+    named = frozenset(named)
+    groups = frozenset(name for kind, name in named if kind == "group")
+    return groups, frozenset(name for kind, name in named if kind == "peer")
 
 
 def _names(member: Member, groups: frozenset[str], peers: frozenset[str]) -> Iterator[Name]:
