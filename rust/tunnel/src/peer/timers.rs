@@ -91,20 +91,16 @@ impl Peer {
         live.last_tick = now.instant;
         let room = out.room(HANDSHAKE_INITIATION_SIZE);
         match live.tunn.update_timers(room) {
-            TunnResult::WriteToNetwork(datagram) => {
-                let len = datagram.len();
-                let traffic_class = match len {
-                    HANDSHAKE_INITIATION_SIZE => HANDSHAKE_TRAFFIC_CLASS,
-                    _ => 0,
-                };
+            // Its keepalives stay here: it counts their ten seconds from the last packet that we
+            // sent, and so answers the first data after a silence at once (gotatun 0.7.2).
+            TunnResult::WriteToNetwork(datagram) if datagram.len() != HANDSHAKE_INITIATION_SIZE => {
+                true
+            }
+            TunnResult::WriteToNetwork(_) => {
                 if let Some(endpoint) = &self.endpoint {
-                    out.push(len, endpoint, traffic_class);
-                    self.tx_bytes += len as u64;
-                    if traffic_class == 0 {
-                        self.note_sent_keepalive(now);
-                    } else {
-                        live.initiated = Some(now.instant);
-                    }
+                    out.push(HANDSHAKE_INITIATION_SIZE, endpoint, HANDSHAKE_TRAFFIC_CLASS);
+                    self.tx_bytes += HANDSHAKE_INITIATION_SIZE as u64;
+                    live.initiated = Some(now.instant);
                 }
                 true
             }
