@@ -1,12 +1,13 @@
 //! Data messages: cryptokey routing, padding, counters (the paper, sections 2 and 5.4.6).
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use boringtun::noise::{Tunn, TunnResult};
 use boringtun::x25519::{PublicKey, StaticSecret};
 use wgbind_tunnel::{PeerChange, PublicKey as WgPublicKey};
 
-use crate::world::{Kind, World, address, allowed, inner, packet};
+use crate::world::{Kind, World, address, allowed, inner, packet, packet_6};
 
 #[test]
 fn a_source_address_of_another_peer_is_dropped_and_counted() {
@@ -63,6 +64,30 @@ fn data_is_padded_to_sixteen_bytes_and_never_above_the_mtu() {
         assert_eq!(padded, len.next_multiple_of(16).min(1420), "{len}");
         assert_eq!(world.nodes[0].received.last().unwrap().len(), len);
     }
+}
+
+#[test]
+fn ipv6_packets_pass_as_ipv4_ones_do() {
+    let mut world = World::hub(1);
+    let inner_6 = |node| Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, node);
+    for (node, peer, prefix) in [(0, 1, "fd00::2/128"), (1, 0, "fd00::/64")] {
+        let mut change = world.change_of(peer);
+        change.allowed_ips = vec![allowed(prefix)];
+        world.apply_peer(node, change);
+    }
+    for len in [0, 1, 15, 16, 100, 1_380] {
+        let there = packet_6(inner_6(2), inner_6(1), &vec![7; len]);
+        let back = packet_6(inner_6(1), inner_6(2), &vec![9; len]);
+        world.send(1, &there);
+        world.run(Duration::from_millis(50));
+        assert_eq!(world.nodes[0].received.last(), Some(&there), "{len}");
+        world.send(0, &back);
+        world.run(Duration::from_millis(50));
+        assert_eq!(world.nodes[1].received.last(), Some(&back), "{len}");
+    }
+    world.send(1, &packet_6(inner_6(3), inner_6(1), b"another's"));
+    world.run(Duration::from_millis(50));
+    assert_eq!(world.drops(0).source_address, 1);
 }
 
 /// Ten pings of 84 bytes give exactly these counters (kernel `netns.sh`, "IPv4 over IPv4").

@@ -9,14 +9,22 @@
     reason = "clippy.toml lets tests unwrap, but sees no test here"
 )]
 
+mod initiator;
 mod world;
 
 mod chaos;
+mod clock;
 mod configuration;
 mod data;
+mod eavesdropper;
 mod events;
 mod handshake;
 mod hub;
+mod keepalive;
+mod late;
+mod renewal;
+mod replay;
 mod roaming;
 mod silence;
+mod tampering;
 mod timers;

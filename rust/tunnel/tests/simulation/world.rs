@@ -1,12 +1,12 @@
 //! The world: nodes, the link between them, and time.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mock_instant::MockClock;
 use wgbind_tunnel::{
-    AllowedIpChange, DatagramIn, Drops, Event, Now, Outbox, PacketIn, PeerChange, PeerStatus,
+    AllowedIpChange, DatagramIn, Drops, Ecn, Event, Now, Outbox, PacketIn, PeerChange, PeerStatus,
     PrivateKey, PublicKey, Transmit, Tunnel, TunnelChange, VirtioHeader,
 };
 
@@ -70,9 +70,14 @@ pub(crate) struct World {
     sent: usize,
     start: Instant,
     elapsed: Duration,
+    /// Which nodes sleep.
+    sleepers: Vec<bool>,
 }
 
 pub(crate) const MTU: u16 = 1420;
+
+/// The most bytes of a datagram over IPv4.
+pub(crate) const MAX_DATAGRAM: usize = 65_507;
 
 impl World {
     pub(crate) fn new() -> Self {
@@ -85,6 +90,7 @@ impl World {
             sent: 0,
             start: Instant::now(),
             elapsed: Duration::ZERO,
+            sleepers: Vec::new(),
         }
     }
 
@@ -172,12 +178,41 @@ impl World {
         });
     }
 
+    /// Starts `node` again with nothing but its configuration, in which only `endpoints` says
+    /// where its peers are.
+    pub(crate) fn restart(&mut self, node: usize, endpoints: bool) {
+        let before = std::mem::replace(&mut self.nodes[node].tunnel, Tunnel::new(MTU));
+        let mut change = TunnelChange {
+            private_key: Some(before.private_key().cloned()),
+            ..Default::default()
+        };
+        for peer in before.peers(0, usize::MAX).0 {
+            change.peers.push(PeerChange {
+                preshared_key: Some(peer.preshared_key),
+                endpoint: peer.endpoint.filter(|_| endpoints),
+                persistent_keepalive: Some(peer.persistent_keepalive),
+                allowed_ips: peer
+                    .allowed_ips
+                    .into_iter()
+                    .map(AllowedIpChange::add)
+                    .collect(),
+                ..PeerChange::new(peer.public_key)
+            });
+        }
+        self.apply(node, change);
+    }
+
     // --- Packets.
 
     /// Hands `node` a packet from its TUN device.
     pub(crate) fn send(&mut self, node: usize, packet: &[u8]) {
+        self.send_offloaded(node, VirtioHeader::default(), packet);
+    }
+
+    /// Hands `node` a packet that its virtio header says how to complete or to split.
+    pub(crate) fn send_offloaded(&mut self, node: usize, header: VirtioHeader, packet: &[u8]) {
         let mut slot = PacketIn {
-            header: VirtioHeader::default(),
+            header,
             len: packet.len(),
             ..Default::default()
         };
@@ -207,10 +242,23 @@ impl World {
 
     /// Delivers a datagram to a node at once, as if it came from `source`.
     pub(crate) fn deliver(&mut self, node: usize, source: SocketAddr, bytes: &[u8]) {
+        self.deliver_train(node, source, bytes, bytes.len(), Ecn::NotCapable);
+    }
+
+    /// Delivers datagrams of `segment_size` bytes that one receive call brings.
+    pub(crate) fn deliver_train(
+        &mut self,
+        node: usize,
+        source: SocketAddr,
+        bytes: &[u8],
+        segment_size: usize,
+        ecn: Ecn,
+    ) {
         let mut slot = DatagramIn {
             len: bytes.len(),
-            segment_size: bytes.len(),
+            segment_size,
             source,
+            ecn,
             ..Default::default()
         };
         slot.buffer[..bytes.len()].copy_from_slice(bytes);
@@ -240,7 +288,12 @@ impl World {
                     kind: Kind::of(datagram),
                     bytes: datagram.to_vec(),
                 };
-                for delay in (self.link)(&seen) {
+                // The kernel takes no longer ones (EMSGSIZE).
+                let delays = match seen.bytes.len() <= MAX_DATAGRAM {
+                    true => (self.link)(&seen),
+                    false => Vec::new(),
+                };
+                for delay in delays {
                     self.sent += 1;
                     self.in_flight
                         .insert((self.elapsed + delay, self.sent), seen.clone());
@@ -261,15 +314,17 @@ impl World {
         let end = self.elapsed + duration;
         loop {
             let arrival = self.in_flight.keys().next().map(|(at, _)| *at);
-            let timeouts = self
-                .nodes
-                .iter()
-                .filter_map(|node| node.tunnel.poll_timeout())
+            let timeouts = (0..self.nodes.len())
+                .filter(|node| self.is_awake(*node))
+                .filter_map(|node| self.nodes[node].tunnel.poll_timeout())
                 .map(|(at, _)| at.saturating_duration_since(self.start));
             let next = timeouts.chain(arrival).min().filter(|at| *at <= end);
             let Some(next) = next else { break };
             self.advance_to(next);
             for node in 0..self.nodes.len() {
+                if !self.is_awake(node) {
+                    continue;
+                }
                 let now = self.now();
                 let mut out = Outbox::default();
                 self.nodes[node].tunnel.handle_timeout(now, &mut out);
@@ -283,12 +338,26 @@ impl World {
                     .nodes
                     .iter()
                     .position(|node| node.address == seen.destination);
-                if let Some(node) = target {
+                if let Some(node) = target
+                    && self.is_awake(node)
+                {
                     self.deliver(node, seen.source, &seen.bytes);
                 }
             }
         }
         self.advance_to(end);
+    }
+
+    /// Lets time pass for all, while the nodes marked in `sleepers` look at nothing, and what is
+    /// sent to them is lost.
+    pub(crate) fn sleep(&mut self, duration: Duration, sleepers: &[bool]) {
+        self.sleepers = sleepers.to_vec();
+        self.run(duration);
+        self.sleepers.clear();
+    }
+
+    fn is_awake(&self, node: usize) -> bool {
+        !self.sleepers.get(node).is_some_and(|sleeps| *sleeps)
     }
 
     fn advance_to(&mut self, elapsed: Duration) {
@@ -343,6 +412,17 @@ pub(crate) fn packet(source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) ->
     packet[12..16].copy_from_slice(&source.octets());
     packet[16..20].copy_from_slice(&destination.octets());
     packet.extend_from_slice(payload);
+    packet
+}
+
+/// An IPv6 packet like those of [`packet`].
+pub(crate) fn packet_6(source: Ipv6Addr, destination: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend((payload.len() as u16).to_be_bytes());
+    packet.extend([17, 64]);
+    packet.extend(source.octets());
+    packet.extend(destination.octets());
+    packet.extend(payload);
     packet
 }
 
