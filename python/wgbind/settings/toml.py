@@ -87,6 +87,10 @@ def _parse(text: str) -> ServerSettings | list[Mistake]:
         line = re.search(r"line (\d+)", where)
         number = int(line[1]) if line else text.count("\n") + 1
         return [Mistake(number, f"it is not TOML: {reason}; correct the line")]
+    except RecursionError:
+        return [Mistake(1, "it is not TOML that one can read: too many [ or { in each other")]
+    except ValueError:  # from `int`, which says no more either
+        return [Mistake(1, "it is not TOML that one can read: a number has too many digits")]
     try:
         return ServerSettings.model_validate(data)
     except ValidationError as error:

@@ -25,3 +25,9 @@ pub use device::{Device, DeviceChange, DeviceConfig, Ended, IoDrops, Snapshot};
 pub use error::Error;
 pub use events::Delivery;
 pub use features::Features;
+
+/// The way of the fuzz target `uapi` to the parser of the control socket, which is private.
+#[cfg(fuzzing)]
+pub fn fuzz_uapi(data: &[u8]) {
+    uapi::fuzz::run(data);
+}

@@ -7,6 +7,8 @@
 mod apply;
 mod client;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod listener;
 mod parse;
 

@@ -18,6 +18,7 @@ mod configuration;
 mod data;
 mod eavesdropper;
 mod events;
+mod fuzz;
 mod handshake;
 mod hub;
 mod keepalive;
