@@ -13,6 +13,7 @@ __all__ = [
     "Device",
     "DeviceStatus",
     "Event",
+    "ForeignChanges",
     "Hub",
     "PeerChange",
     "PeerStatus",
@@ -130,6 +131,8 @@ class PeerStatus:
     @property
     def has_preshared_key(self) -> bool: ...
     @property
+    def preshared_key(self) -> PresharedKey | None: ...
+    @property
     def endpoint(self) -> tuple[str, int] | None:
         """Where its last authenticated message came from, or what was configured."""
 
@@ -209,7 +212,11 @@ class Event:
     @property
     def cause(
         self,
-    ) -> Literal["configuration", "peer_handshake", "own_handshake", "message", "timeout"]: ...
+    ) -> Literal[
+        "configuration", "control_socket", "peer_handshake", "own_handshake", "message", "timeout"
+    ]:
+        """Why: "control_socket" is a configuration that came by the control socket, from `wg`."""
+
     @property
     def endpoint(self) -> tuple[str, int] | None:
         """Where the peer is, or was last."""
@@ -221,6 +228,26 @@ class Event:
     @property
     def lost(self) -> int:
         """How many events right before this one were lost: nobody took them in time."""
+
+@final
+class ForeignChanges:
+    """What clients of the control socket, such as `wg`, changed; of several changes, the last."""
+
+    @property
+    def private_key(self) -> PrivateKey | None:
+        """Another private key; None if it was removed or nobody said."""
+
+    @property
+    def listen_port(self) -> int | None:
+        """Another UDP port; 0 if any would do, None if nobody said."""
+
+    @property
+    def fwmark(self) -> int | None:
+        """Another firewall mark; None if nobody said."""
+
+    @property
+    def peers(self) -> list[tuple[PublicKey, bool]]:
+        """Peers added, changed or removed, and whether they were given another endpoint."""
 
 @final
 class Device:
@@ -280,6 +307,12 @@ class Device:
         before the first call, and at most 16,384 events from then on; of more, the oldest are lost.
         Of several callers each event reaches one. Raises `DeviceError` when the device has ended
         and all is taken. Ctrl-C interrupts.
+        """
+
+    def take_foreign(self) -> ForeignChanges | None:
+        """Take what clients of the control socket changed since the last call; None for nothing.
+
+        Nothing is kept before the first call. What a client was told is done is in it.
         """
 
     def wait(self, timeout: float | None = None) -> str | None:

@@ -19,8 +19,8 @@ class PeerEvent(BaseModel):
             most once a second. "silent": no authenticated message for 180 s, or new keys ended
             its sessions.
         cause: What brought it about: a handshake that the peer or the server began, a message,
-            a change of the configuration, or time.
-        name: None for a peer that the store does not know: somebody added it with `wg set`.
+            a change of the configuration, by the server or at the control socket, or time.
+        name: None for a peer that the store does not know yet: somebody added it with `wg`.
         endpoint: "address:port" where it is, or was last.
         previous_endpoint: Where it was before it roamed.
         lost: How many events right before this one were lost, because the reader was too slow.
@@ -30,7 +30,9 @@ class PeerEvent(BaseModel):
 
     at: datetime
     kind: Literal["added", "changed", "removed", "connected", "rekeyed", "roamed", "silent"]
-    cause: Literal["configuration", "peer_handshake", "own_handshake", "message", "timeout"]
+    cause: Literal[
+        "configuration", "control_socket", "peer_handshake", "own_handshake", "message", "timeout"
+    ]
     name: str | None
     public_key: WirePublicKey
     endpoint: str | None = None

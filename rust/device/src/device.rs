@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::events::{Delivery, EventQueue};
 use crate::exchange::Exchange;
 use crate::features::Features;
+use crate::foreign::ForeignChanges;
 use crate::name::InterfaceName;
 use crate::remote::{Line, Remote};
 use crate::steering;
@@ -308,6 +309,13 @@ impl Device {
     /// [`Error::Ended`], when all is taken.
     pub fn events(&self, timeout: Option<Duration>) -> Result<Delivery, Error> {
         self.remote.events(timeout)
+    }
+
+    /// Takes what clients of the control socket changed since the last call, or nothing. Nothing is
+    /// kept before the first call.
+    #[must_use]
+    pub fn take_foreign(&self) -> ForeignChanges {
+        self.remote.take_foreign()
     }
 
     /// Waits until the device has ended, for at most `timeout`; returns why it ended.

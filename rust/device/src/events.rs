@@ -7,6 +7,7 @@ use std::time::Duration;
 use wgbind_tunnel::Event;
 
 use crate::device::lock;
+use crate::foreign::{DeviceNote, ForeignChanges};
 
 /// Events that wait. When more come the oldest go: the state that they tell of is the most outdated.
 pub(crate) const MAX_EVENTS: usize = 1 << 14;
@@ -34,11 +35,16 @@ struct State {
     ended: bool,
     lost: u64,
     events: VecDeque<Event>,
+    /// None until somebody asks for it.
+    foreign: Option<ForeignChanges>,
 }
 
 impl EventQueue {
     pub(crate) fn push(&self, events: &[Event]) {
         let mut state = lock(&self.state);
+        if let Some(foreign) = &mut state.foreign {
+            events.iter().for_each(|event| foreign.note(event));
+        }
         if !state.wanted {
             return;
         }
@@ -73,6 +79,21 @@ impl EventQueue {
             // With their memory: a crowd of events is no state to stay in.
             events: std::mem::take(&mut state.events).into(),
         })
+    }
+
+    /// Notes what a change by the control socket has made of the device itself.
+    pub(crate) fn note_device(&self, note: DeviceNote) {
+        if let Some(foreign) = &mut lock(&self.state).foreign {
+            note.note_in(foreign);
+        }
+    }
+
+    /// Takes what others changed since the last call.
+    pub(crate) fn take_foreign(&self) -> ForeignChanges {
+        lock(&self.state)
+            .foreign
+            .replace(ForeignChanges::default())
+            .unwrap_or_default()
     }
 
     /// Lets nobody wait any more.

@@ -9,6 +9,7 @@ mod error;
 mod events;
 mod exchange;
 mod features;
+mod foreign;
 mod latch;
 mod name;
 mod remote;
@@ -25,6 +26,7 @@ pub use device::{Device, DeviceChange, DeviceConfig, Ended, IoDrops, Snapshot};
 pub use error::Error;
 pub use events::Delivery;
 pub use features::Features;
+pub use foreign::ForeignChanges;
 
 /// The way of the fuzz target `uapi` to the parser of the control socket, which is private.
 #[cfg(fuzzing)]

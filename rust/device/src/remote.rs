@@ -10,6 +10,7 @@ use wgbind_tunnel::{PeerStatus, TunnelChange};
 use crate::device::{DeviceChange, Ended, lock};
 use crate::error::Error;
 use crate::events::{Delivery, EventQueue};
+use crate::foreign::{DeviceNote, ForeignChanges};
 use crate::sys::EventFd;
 use crate::udp::UdpSockets;
 use crate::worker::{Command, Reply, Summary};
@@ -69,6 +70,7 @@ impl Remote {
     /// Applies a change at all workers, or at none: what can fail comes first.
     pub(crate) fn set(&self, change: DeviceChange) -> Result<(), Error> {
         let _setting = lock(&self.state.setting);
+        let note = DeviceNote::of(&change);
         let DeviceChange {
             listen_port,
             fwmark,
@@ -91,6 +93,11 @@ impl Remote {
             && let Some(old_mark) = old_mark
         {
             let _ = self.mark(old_mark);
+        }
+        if applied.is_ok()
+            && let Some(note) = note
+        {
+            self.state.events.note_device(note);
         }
         applied
     }
@@ -184,6 +191,11 @@ impl Remote {
     pub(crate) fn events(&self, timeout: Option<Duration>) -> Result<Delivery, Error> {
         let delivery = self.state.events.take(timeout);
         delivery.ok_or_else(|| self.ended())
+    }
+
+    /// Takes what others changed by the control socket since the last call.
+    pub(crate) fn take_foreign(&self) -> ForeignChanges {
+        self.state.events.take_foreign()
     }
 
     /// Raised when the device has ended.

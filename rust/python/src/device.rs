@@ -9,6 +9,7 @@ use wgbind_tunnel::TunnelChange;
 use crate::change::{PeerChange, parse_u16};
 use crate::error::{bad_value, from_device, raise};
 use crate::event::{Event, from_delivery};
+use crate::foreign::ForeignChanges;
 use crate::hub::Hub;
 use crate::key::PrivateKey;
 use crate::status::DeviceStatus;
@@ -100,6 +101,7 @@ impl Device {
                 hub: hub.map(|hub| hub.0.clone()),
                 replace_peers,
                 peers: peers.iter().map(|peer| peer.0.clone()).collect(),
+                ..TunnelChange::default()
             },
         };
         py.detach(|| self.0.set(change))
@@ -125,6 +127,11 @@ impl Device {
                 .map(from_delivery)
                 .map_err(|error| from_device(&error)),
         }
+    }
+
+    fn take_foreign(&self) -> Option<ForeignChanges> {
+        let found = self.0.take_foreign();
+        (!found.is_empty()).then_some(ForeignChanges(found))
     }
 
     #[pyo3(signature = (timeout = None))]

@@ -5,6 +5,7 @@ mod change;
 mod device;
 mod error;
 mod event;
+mod foreign;
 mod hub;
 mod key;
 mod log;
@@ -20,6 +21,8 @@ mod _native {
     use crate::device::Device;
     #[pymodule_export]
     use crate::event::Event;
+    #[pymodule_export]
+    use crate::foreign::ForeignChanges;
     #[pymodule_export]
     use crate::hub::Hub;
     #[pymodule_export]

@@ -6,7 +6,7 @@ use std::iter;
 use pyo3::prelude::*;
 use wgbind_device::Snapshot;
 
-use crate::key::PublicKey;
+use crate::key::{PresharedKey, PublicKey};
 
 /// What the device knows of one peer at one moment.
 #[pyclass(frozen, module = "wgbind._native")]
@@ -22,6 +22,11 @@ impl PeerStatus {
     #[getter]
     fn has_preshared_key(&self) -> bool {
         self.0.preshared_key.is_some()
+    }
+
+    #[getter]
+    fn preshared_key(&self) -> Option<PresharedKey> {
+        self.0.preshared_key.clone().map(PresharedKey)
     }
 
     #[getter]

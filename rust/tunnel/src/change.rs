@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::event::Cause;
 use crate::hub::Hub;
 use crate::key::{PresharedKey, PrivateKey, PublicKey};
 
@@ -24,6 +25,8 @@ pub struct TunnelChange {
     pub replace_peers: bool,
     /// Changes of single peers, applied in order.
     pub peers: Vec<PeerChange>,
+    /// By whom it is: the cause of the events that come of it.
+    pub cause: Cause,
 }
 
 /// A change of one peer.

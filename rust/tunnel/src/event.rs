@@ -30,7 +30,10 @@ pub enum EventKind {
     /// The peer is configured now.
     Added,
     /// Another configuration of it: keys, endpoint, allowed IPs or keepalive.
-    Changed,
+    Changed {
+        /// Whether it was given another endpoint.
+        endpoint: bool,
+    },
     /// The peer is not configured any more.
     Removed,
     /// A handshake was completed, the first since the peer was added or silent.
@@ -53,7 +56,7 @@ impl EventKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Added => "added",
-            Self::Changed => "changed",
+            Self::Changed { .. } => "changed",
             Self::Removed => "removed",
             Self::Connected => "connected",
             Self::Rekeyed => "rekeyed",
@@ -64,11 +67,14 @@ impl EventKind {
 }
 
 /// By what it happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
-    /// A change of the configuration, by whomever.
+    /// A change of the configuration by the program that owns the device.
+    #[default]
     Configuration,
+    /// A change of the configuration by whoever uses the control socket, such as `wg`.
+    ControlSocket,
     /// A handshake that the peer began.
     PeerHandshake,
     /// A handshake that we began.
@@ -85,6 +91,7 @@ impl Cause {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Configuration => "configuration",
+            Self::ControlSocket => "control_socket",
             Self::PeerHandshake => "peer_handshake",
             Self::OwnHandshake => "own_handshake",
             Self::Message => "message",

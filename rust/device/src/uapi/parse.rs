@@ -5,7 +5,7 @@ use std::net::{SocketAddr, SocketAddrV6};
 use std::str::FromStr;
 
 use ipnet::IpNet;
-use wgbind_tunnel::{AllowedIpChange, PeerChange, PresharedKey, PrivateKey, PublicKey};
+use wgbind_tunnel::{AllowedIpChange, Cause, PeerChange, PresharedKey, PrivateKey, PublicKey};
 
 use crate::device::DeviceChange;
 use crate::sys;
@@ -58,7 +58,8 @@ impl SetParser {
         }
     }
 
-    pub(super) fn finish(self) -> DeviceChange {
+    pub(super) fn finish(mut self) -> DeviceChange {
+        self.change.tunnel.cause = Cause::ControlSocket;
         self.change
     }
 

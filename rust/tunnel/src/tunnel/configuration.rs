@@ -27,7 +27,9 @@ impl Tunnel {
             hub,
             replace_peers,
             peers,
+            cause,
         } = change;
+        let told = out.events.len();
         let kept = if replace_peers { 0 } else { self.by_key.len() };
         if kept + peers.iter().filter(|peer| !peer.remove).count() > MAX_PEERS {
             return Err(Error::TooManyPeers(MAX_PEERS));
@@ -45,6 +47,9 @@ impl Tunnel {
             self.apply_to_peer(change, now, out);
         }
         self.tell_configured(now, &mut out.events);
+        for event in &mut out.events[told..] {
+            event.cause = cause;
+        }
         Ok(())
     }
 

@@ -58,7 +58,9 @@ impl Tunnel {
             let kind = match (&before, peer.map(Configured::of)) {
                 (None, Some(_)) => EventKind::Added,
                 (Some(_), None) => EventKind::Removed,
-                (Some(before), Some(after)) if *before != after => EventKind::Changed,
+                (Some(before), Some(after)) if *before != after => EventKind::Changed {
+                    endpoint: before.endpoint != after.endpoint,
+                },
                 _ => continue,
             };
             events.push(Event {

@@ -317,7 +317,13 @@ fn peers_are_added_changed_and_removed_by_what_a_change_has_made_of_them() {
         .iter()
         .map(|(_, whom, kind, _)| (*whom, *kind))
         .collect();
-    assert_eq!(whom, [(2, EventKind::Changed), (1, EventKind::Changed)]);
+    assert_eq!(
+        whom,
+        [
+            (2, EventKind::Changed { endpoint: true }),
+            (1, EventKind::Changed { endpoint: false })
+        ]
+    );
 
     let mut change = world.change_of(1);
     change.remove = true;
@@ -340,7 +346,10 @@ fn a_configured_endpoint_is_a_change_and_no_roaming() {
     change.endpoint = Some(configured);
     world.apply_peer(0, change);
     world.run(Duration::from_secs(3));
-    assert_eq!(kinds(&mut world, 0), [EventKind::Changed]);
+    assert_eq!(
+        kinds(&mut world, 0),
+        [EventKind::Changed { endpoint: true }]
+    );
     // It is still where it was, and says so.
     assert!(world.ping(1, 0));
     let kind = EventKind::Roamed { from: configured };
@@ -376,7 +385,7 @@ fn a_configuration_that_ends_sessions_makes_peers_silent() {
         told,
         [
             (1, EventKind::Silent),
-            (1, EventKind::Changed),
+            (1, EventKind::Changed { endpoint: false }),
             (1, EventKind::Removed),
             (2, EventKind::Silent),
         ]
