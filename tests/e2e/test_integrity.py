@@ -4,7 +4,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness import PORT, End, Namespace, Received, Relay, exchange, old_kernel, tunnel
+from harness import (
+    PORT,
+    End,
+    Namespace,
+    Received,
+    Relay,
+    assert_whole,
+    exchange,
+    old_kernel,
+    tunnel,
+)
 from wgbind.settings.device import DeviceSettings
 
 FEATURES = [name for name in DeviceSettings.model_fields if name != "workers"]
@@ -32,7 +42,7 @@ def ends(request: pytest.FixtureRequest, env: dict[str, str]) -> Iterator[tuple[
 
 
 def test_all_arrives_whole(ends: tuple[End, End]) -> None:
-    assert_whole(swap(ends))
+    assert_whole(swap(ends), DATAGRAMS)
 
 
 def test_all_arrives_whole_over_a_bad_network(ends: tuple[End, End]) -> None:
@@ -44,23 +54,23 @@ def test_all_arrives_whole_over_a_bad_network(ends: tuple[End, End]) -> None:
     received = swap(ends, size=2 << 20)
     counts = relay.stop()
     assert min(counts.values()) > 50, counts
-    assert_whole(received)
+    assert_whole(received, DATAGRAMS)
 
 
 @pytest.mark.parametrize("feature", FEATURES)
 def test_all_arrives_whole_on_a_kernel_without(feature: str) -> None:
     with tunnel("wgbind-device", "wgbind-device", before=old_kernel(feature)) as ends:
-        assert_whole(swap(ends))
+        assert_whole(swap(ends), DATAGRAMS)
 
 
 def test_all_arrives_whole_over_ipv6_whose_mtu_shrinks() -> None:
     """The kernel cuts no train into fragments (EMSGSIZE), but single datagrams it does."""
     with tunnel("wgbind-device", "wgbind-device", outer="ipv6") as ends:
-        assert_whole(swap(ends))
+        assert_whole(swap(ends), DATAGRAMS)
         few = fragments(ends[0].namespace)  # of what did not fit into the tunnel
         for end in ends:
             end.namespace.ip("link", "set", "uplink", "mtu", "1280")
-        assert_whole(swap(ends))
+        assert_whole(swap(ends), DATAGRAMS)
         assert fragments(ends[0].namespace) > few + 10_000
 
 
@@ -72,15 +82,6 @@ def swap(ends: tuple[End, End], *, size: int = 8 << 20) -> list[Received]:
         end.namespace.ip("link", "set", end.interface, "txqueuelen", "10000")
     addresses = (two.inner.ipv4, two.inner.ipv6)
     return exchange(one.namespace, two.namespace, addresses, size=size, datagrams=DATAGRAMS)
-
-
-def assert_whole(received: list[Received]) -> None:
-    assert len(received) == 4
-    for got in received:
-        assert got.whole
-        assert got.corrupt == 0
-        assert len(set(got.datagrams)) == len(got.datagrams), "delivered twice"
-        assert len(got.datagrams) > DATAGRAMS // 2, "lost"
 
 
 def fragments(namespace: Namespace) -> int:

@@ -14,7 +14,7 @@ from harness.network import Network, start_network
 from harness.pair import PORT, End, start_end, tunnel
 from harness.server import Wgbind
 from harness.topology import Host, Link, Topology
-from harness.transfer import Received, Relay, exchange, old_kernel
+from harness.transfer import Received, Relay, assert_whole, exchange, old_kernel
 from harness.wireguard_go import WireguardGo, program, start_device, wg, wireguard_go
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "UdpStream",
     "Wgbind",
     "WireguardGo",
+    "assert_whole",
     "connect",
     "connect_with_wg_quick",
     "count_packets",

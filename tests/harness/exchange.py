@@ -8,6 +8,7 @@ with an object for each address: the digests of the bytes "sent" and "received",
 "datagrams" that came whole, in order of arrival, and how many came "corrupt".
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -77,10 +78,19 @@ def exchange(connection: socket.socket, datagrams: socket.socket, sizes: list[in
 
 
 def send_datagrams(sock: socket.socket, count: int) -> None:
-    """Send datagrams, those of one size in trains that the kernel takes as one."""
+    """Send datagrams, those of one size in trains that the kernel takes as one.
+
+    Of datagrams that do not fit into the MTU it takes no trains; it cuts them into fragments.
+    """
     for train, size in trains(count):
         option = (socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("=H", size))
-        sock.sendmsg([train], [option] if len(train) > size else [])
+        try:
+            sock.sendmsg([train], [option] if len(train) > size else [])
+        except OSError as error:
+            if len(train) <= size or error.errno not in {errno.EINVAL, errno.EMSGSIZE}:
+                raise
+            for start in range(0, len(train), size):
+                sock.send(train[start : start + size])
         time.sleep(PAUSE)
 
 

@@ -122,14 +122,23 @@ class UdpStream:
 
 
 def udp_stream(
-    client: Namespace, server: Namespace, address: str, *, port: int = 7007, rate: int = 500
+    client: Namespace,
+    server: Namespace,
+    address: str,
+    *,
+    port: int = 7007,
+    rate: int = 500,
+    life: float = 60,
 ) -> UdpStream:
-    """Send `rate` numbered datagrams a second from `client` to `address` of `server`."""
+    """Send `rate` numbered datagrams a second from `client` to `address` of `server`.
+
+    It ends by itself after `life` seconds.
+    """
     family = "6" if ":" in address else "4"
     stream = [sys.executable, str(UDP_STREAM)]
-    receiver = server.popen([*stream, "receive", family, str(port)])
+    receiver = server.popen([*stream, "receive", family, str(port), str(life)])
     wait_until_ready(receiver)
-    sender = client.popen([*stream, "send", address, str(port), str(rate)])
+    sender = client.popen([*stream, "send", address, str(port), str(rate), str(life)])
     wait_until_ready(sender)
     return UdpStream(receiver, sender)
 

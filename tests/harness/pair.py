@@ -37,12 +37,25 @@ class End:
         """Return its public key in base64."""
         return self.key
 
-    def add_peer(self, public_key: str, *allowed_ips: str, endpoint: str | None = None) -> None:
+    def add_peer(
+        self,
+        public_key: str,
+        *allowed_ips: str,
+        endpoint: str | None = None,
+        preshared_key: str | None = None,
+    ) -> None:
         """Give it a peer, or change one: prefixes, and ADDRESS:PORT if it is to begin."""
         arguments = ["peer", public_key, "allowed-ips", ",".join(allowed_ips)]
         if endpoint is not None:
             arguments += ["endpoint", endpoint]
-        wg(self.namespace, "set", self.interface, *arguments)
+        if preshared_key is not None:
+            arguments += ["preshared-key", "/dev/stdin"]
+        wg(self.namespace, "set", self.interface, *arguments, text=preshared_key)
+
+    def latest_handshake(self) -> int:
+        """Return the Unix time of the latest handshake with its only peer; 0 before the first."""
+        line = wg(self.namespace, "show", self.interface, "latest-handshakes")
+        return int(line.split()[1])
 
 
 @contextlib.contextmanager
@@ -53,6 +66,7 @@ def tunnel(
     outer: Literal["ipv4", "ipv6"] = "ipv4",
     before: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
+    preshared_key: str | None = None,
 ) -> Iterator[tuple[End, End]]:
     """Join two new hosts by a veth link and by a tunnel over it.
 
@@ -63,6 +77,7 @@ def tunnel(
         outer: What the tunnel's datagrams travel in.
         before: Words in front of both programs, such as `unshare`.
         env: What is added to their environment.
+        preshared_key: Of both, in base64.
     """
     link = Link.random()
     with Namespace("client") as one, Namespace("server") as two:
@@ -76,7 +91,9 @@ def tunnel(
         endpoint = f"{there.ipv4}:{PORT}" if outer == "ipv4" else f"[{there.ipv6}]:{PORT}"
         for (end, other), address in zip((ends, ends[::-1]), (endpoint, None), strict=True):
             networks = (f"{other.inner.ipv4}/32", f"{other.inner.ipv6}/128")
-            end.add_peer(other.public_key(), *networks, endpoint=address)
+            end.add_peer(
+                other.public_key(), *networks, endpoint=address, preshared_key=preshared_key
+            )
         yield ends
 
 

@@ -1,9 +1,10 @@
 """A network that loses, repeats and reorders datagrams, between a client and a server.
 
-Usage: relay.py PORT ADDRESS PORT SEED
+Usage: relay.py PORT ADDRESS PORT SEED [HOLD]
 
 It listens on 127.0.0.1 at the first port and passes datagrams on to the server at the second, and
-back to whoever sent last. On SIGTERM it prints what it did as JSON.
+back to whoever sent last. With HOLD it does nothing to them but to hold the messages of handshakes
+for so many seconds. On SIGTERM it prints what it did as JSON.
 """
 
 import contextlib
@@ -19,8 +20,8 @@ import time
 SO_RCVBUFFORCE = 33
 """socket(7); Python has no name for it."""
 
-DATA = 4
-"""First byte of the messages that are meddled with. A handshake that is lost takes 5 s."""
+INITIATION, DATA = 1, 4
+"""First bytes of messages. Data is meddled with: a handshake that is lost takes 5 s."""
 
 LOST, REPEATED, DELAYED = 0.01, 0.01, 0.01
 """What part of them."""
@@ -35,7 +36,7 @@ LIFE = 60.0
 class Relay:
     """Both sockets, and what is on its way."""
 
-    def __init__(self, port: int, server: tuple[str, int], seed: int) -> None:
+    def __init__(self, port: int, server: tuple[str, int], seed: int, hold: float) -> None:
         self.random = random.Random(seed)  # noqa: S311  not for secrets
         self.near, self.far = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(2))
         for sock in (self.near, self.far):
@@ -47,6 +48,9 @@ class Relay:
         self.client: tuple[str, int] | None = None
         self.delayed: list[tuple[float, int, bool, bytes]] = []
         self.counts = {"passed": 0, "lost": 0, "repeated": 0, "delayed": 0}
+        self.hold = hold
+        if hold:
+            self.counts["crossed"] = 0
 
     def turn(self) -> None:
         """Wait for datagrams, and pass on what is due."""
@@ -66,6 +70,9 @@ class Relay:
     def decide(self, datagram: bytes, up: bool) -> None:
         """Draw what becomes of a datagram."""
         self.counts["passed"] += 1
+        if self.hold:
+            self.hold_back(datagram, up)
+            return
         drawn = self.random.random() if datagram[0] == DATA else 1.0
         if drawn < LOST:
             self.counts["lost"] += 1
@@ -79,6 +86,18 @@ class Relay:
                 self.counts["repeated"] += 1
                 self.send(datagram, up)
 
+    def hold_back(self, datagram: bytes, up: bool) -> None:
+        """Hold a handshake's message; count the initiations that meet one on its way back."""
+        if datagram[0] == DATA:
+            self.send(datagram, up)
+            return
+        if datagram[0] == INITIATION:
+            self.counts["crossed"] += any(
+                held[0] == INITIATION and held_up != up for _, _, held_up, held in self.delayed
+            )
+        due = time.monotonic() + self.hold
+        heapq.heappush(self.delayed, (due, self.counts["passed"], up, datagram))
+
     def send(self, datagram: bytes, up: bool) -> None:
         """Pass a datagram on; one that does not fit is lost like others."""
         with contextlib.suppress(BlockingIOError, ConnectionRefusedError):
@@ -90,8 +109,8 @@ class Relay:
 
 def main() -> None:
     """Relay until SIGTERM."""
-    port, address, server_port, seed = sys.argv[1:]
-    relay = Relay(int(port), (address, int(server_port)), int(seed))
+    port, address, server_port, seed, *hold = sys.argv[1:]
+    relay = Relay(int(port), (address, int(server_port)), int(seed), float(hold[0] if hold else 0))
     ended = False
 
     def end(*_: object) -> None:

@@ -53,6 +53,20 @@ def exchange(
     ]
 
 
+def assert_whole(received: list[Received], datagrams: int) -> None:
+    """Assert that all that arrived is right and came once, and that most of it arrived.
+
+    Args:
+        received: What `exchange` returned.
+        datagrams: How many each end sent.
+    """
+    for got in received:
+        assert got.whole
+        assert got.corrupt == 0
+        assert len(set(got.datagrams)) == len(got.datagrams), "delivered twice"
+        assert len(got.datagrams) > datagrams // 2, "lost"
+
+
 class Relay:
     """A network that loses, repeats and reorders 1 % of the data messages each.
 
@@ -61,15 +75,29 @@ class Relay:
         port: At this port.
         server: Address and port to pass datagrams on to.
         seed: What fate draws from.
+        hold: Seconds for which handshake messages are held; nothing else happens then.
     """
 
-    def __init__(self, namespace: Namespace, port: int, server: tuple[str, int], seed: int) -> None:
-        to = (server[0], str(server[1]))
-        self._process = namespace.popen(_script("relay", str(port), *to, str(seed)))
+    def __init__(
+        self,
+        namespace: Namespace,
+        port: int,
+        server: tuple[str, int],
+        *,
+        seed: int = 0,
+        hold: float | None = None,
+    ) -> None:
+        arguments = [str(port), server[0], str(server[1]), str(seed)]
+        if hold is not None:
+            arguments.append(str(hold))
+        self._process = namespace.popen(_script("relay", *arguments))
         wait_until_ready(self._process)
 
     def stop(self) -> dict[str, int]:
-        """End it; return how many datagrams were "passed", "lost", "repeated" and "delayed"."""
+        """End it; return how many datagrams were "passed", "lost", "repeated" and "delayed".
+
+        If it held handshake messages, also how many initiations "crossed" others.
+        """
         self._process.terminate()
         counts: dict[str, int] = _printed(self._process, 10)
         return counts

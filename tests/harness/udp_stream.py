@@ -1,6 +1,8 @@
 """Send or receive numbered UDP datagrams until SIGTERM; then print the count or the numbers.
 
-Usage: udp_stream.py send ADDRESS PORT RATE | udp_stream.py receive 4|6 PORT
+Usage: udp_stream.py send ADDRESS PORT RATE [LIFE] | udp_stream.py receive 4|6 PORT [LIFE]
+
+It ends by itself after LIFE seconds (60), should its test have died.
 """
 
 import contextlib
@@ -14,10 +16,7 @@ import time
 SO_RCVBUFFORCE = 33
 """socket(7); Python has no name for it."""
 
-LIFE = 60.0
-"""Seconds after which it ends by itself, should its test have died."""
-
-deadline = time.monotonic() + LIFE
+deadline = time.monotonic() + 60
 
 
 def send(address: str, port: int, rate: int) -> None:
@@ -67,7 +66,11 @@ def end(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "send":
-        send(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    role, *arguments = sys.argv[1:]
+    words = 3 if role == "send" else 2
+    for life in arguments[words:]:
+        deadline = time.monotonic() + float(life)
+    if role == "send":
+        send(arguments[0], int(arguments[1]), int(arguments[2]))
     else:
-        receive(sys.argv[2], int(sys.argv[3]))
+        receive(arguments[0], int(arguments[1]))
