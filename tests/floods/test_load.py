@@ -1,0 +1,153 @@
+"""Who knows the server's public key, or even has a key that it knows, still gets little out of it.
+
+friend ─────────── server ─────────── enemy
+"""
+
+import base64
+import socket
+import struct
+import time
+from contextlib import ExitStack
+from threading import Thread
+
+import pytest
+
+from floods.messages import Initiator, junk
+from floods.siege import Attack, Siege, datagram, random_source, siege
+from harness import PORT, Host, Namespace, count_packets, interface_name, ping, start_end, veth
+from harness.names import CONTROL_SOCKETS
+from wgbind.keys import PrivateKey, PublicKey
+
+RATE = 5_000
+"""Datagrams a second: five times as many as the server answers before it asks for cookies."""
+
+HEADERS = 20 + 8
+COOKIE_REPLY, RESPONSE, INITIATION = 64 + HEADERS, 92 + HEADERS, 148 + HEADERS
+"""Bytes of packets."""
+
+GROWTH = 32 << 20
+"""Bytes by which a flood may make the server grow: 16,384 initiations wait at most."""
+
+SO_TIMESTAMPNS = 35
+"""socket(7); Python has no name for it."""
+
+
+def test_right_mac1_from_random_sources(hosts: Siege) -> None:
+    """A flood from everywhere makes the server ask for cookies, which are less than what it got.
+
+    Whoever has a session keeps it, and a newcomer that answers its cookie gets in meanwhile.
+    """
+    target, key = hosts.wall.ipv4, hosts.server.public_key()
+    before = hosts.resident()
+    with ExitStack() as stack:
+        cookies, larger, all_of_them = (
+            stack.enter_context(count_packets(hosts.enemy, f"udp sport {PORT} {match}"))
+            for match in (
+                f"meta length {COOKIE_REPLY}",
+                f"meta length > {COOKIE_REPLY}",
+                "meta length > 0",
+            )
+        )
+        sock = stack.enter_context(hosts.raw_socket())
+        newcomer = stack.enter_context(Namespace("newcomer"))
+
+        def send() -> None:
+            packet = datagram(random_source(), target, junk(1, key))
+            sock.sendto(packet, (target, 0))
+
+        with Attack(send, RATE) as attack:
+            attack.reach(2 * RATE)
+            assert ping(hosts.friend.namespace, hosts.server.inner.ipv4, deadline=10).lost == 0
+            assert joins(hosts, newcomer)
+            assert ping(hosts.friend.namespace, hosts.server.inner.ipv6, deadline=10).lost == 0
+            grown = hosts.resident() - before
+        assert 0 < cookies() <= attack.sent
+        assert larger() == 0
+        assert all_of_them() == cookies()
+        assert grown < GROWTH
+    assert ping(hosts.friend.namespace, hosts.server.inner.ipv4, deadline=10).lost == 0
+
+
+def joins(hosts: Siege, newcomer: Namespace) -> bool:
+    """Whether a new peer on a link of its own gets an answer in time."""
+    addresses = (["198.19.255.2/30"], ["198.19.255.1/30"])
+    veth(newcomer, hosts.host, ("uplink", interface_name()), addresses)
+    end = start_end(newcomer, "wgbind-device", Host("10.7.0.3", "fd07::3"))
+    hosts.server.add_peer(end.public_key(), "10.7.0.3/32")
+    end.add_peer(hosts.server.public_key(), "10.7.0.2/32", endpoint=f"198.19.255.1:{PORT}")
+    # Its first initiation is answered with a cookie, the next one, after 5 s, carries it.
+    return any(ping(newcomer, "10.7.0.2", count=1, deadline=3).received for _ in range(10))
+
+
+def test_a_peer_that_begins_without_end() -> None:
+    """Of a known peer's initiations 50 a second are answered; others' sessions go on."""
+    with siege() as hosts, hosts.connection() as sock:
+        private = PrivateKey.generate()
+        hosts.server.add_peer(str(private.public_key()), "10.7.0.66/32")
+        enemy = Initiator(private.reveal(), hosts.server.public_key())
+        before = hosts.resident()
+        with (
+            count_packets(hosts.enemy, f"udp sport {PORT}") as answers,
+            count_packets(hosts.enemy, f"udp sport {PORT} meta length >= {INITIATION}") as larger,
+        ):
+            start = time.monotonic()
+            with Attack(lambda: sock.send(enemy.initiation()), 500) as attack:
+                attack.reach(1000)
+                assert ping(hosts.friend.namespace, hosts.server.inner.ipv4, deadline=10).lost == 0
+            # The last one may be on its way.
+            assert 0 < answers() <= (time.monotonic() - start) * 50 + 2
+            assert larger() == 0
+        assert hosts.resident() - before < GROWTH
+
+
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_a_removed_peer_is_gone_when_the_call_returns(family: str) -> None:
+    """No packet of a peer comes out of the interface after `remove` was answered."""
+    with siege() as hosts:
+        address = getattr(hosts.server.inner, family)
+        kind = socket.AF_INET6 if family == "ipv6" else socket.AF_INET
+        with (
+            hosts.host.call(socket.socket, kind, socket.SOCK_DGRAM) as receiver,
+            hosts.near.call(socket.socket, kind, socket.SOCK_DGRAM) as sender,
+        ):
+            receiver.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            receiver.bind((address, 4000))
+            receiver.settimeout(0.2)
+            stamps: list[int] = []
+
+            def collect() -> None:
+                while True:
+                    try:
+                        _, about, *_ = receiver.recvmsg(64, 64)
+                    except TimeoutError:
+                        if over:
+                            return
+                        continue
+                    ((_, _, data),) = about
+                    seconds, nanoseconds = struct.unpack("@ll", data)
+                    stamps.append(seconds * 10**9 + nanoseconds)
+
+            over: list[int] = []
+            collector = Thread(target=collect)
+            collector.start()
+            with Attack(lambda: sender.sendto(b"X", (address, 4000)), 5_000) as stream:
+                stream.reach(1_000)
+                gone = remove(hosts.server.interface, PublicKey(hosts.friend.public_key()))
+                stream.reach(stream.sent + 1_000)
+            over.append(1)
+            collector.join()
+        assert len(stamps) > 500
+        assert [stamp - gone for stamp in stamps if stamp > gone] == []
+
+
+def remove(interface: str, peer: PublicKey) -> int:
+    """Take a peer away over the control socket; return when that was answered, in ns of Unix."""
+    key = base64.b64decode(str(peer)).hex()
+    with socket.socket(socket.AF_UNIX) as control:
+        control.settimeout(10)
+        control.connect(str(CONTROL_SOCKETS / f"{interface}.sock"))
+        control.sendall(f"set=1\npublic_key={key}\nremove=true\n\n".encode())
+        answer = control.recv(64)
+        gone = time.time_ns()
+    assert answer == b"errno=0\n\n"
+    return gone
