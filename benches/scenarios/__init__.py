@@ -1,6 +1,6 @@
 """All scenarios; one file for each kind of traffic."""
 
-from scenarios import gateway, handshakes, hub, latency, many, talk, tcp, udp
+from scenarios import flood, gateway, handshakes, hub, latency, many, talk, tcp, udp
 
 ALL = [
     *tcp.SCENARIOS,
@@ -10,5 +10,6 @@ ALL = [
     *gateway.SCENARIOS,
     *talk.SCENARIOS,
     *handshakes.SCENARIOS,
+    *flood.SCENARIOS,
     *many.SCENARIOS,
 ]

@@ -6,11 +6,14 @@
 //!     load talk SERVER KEY COUNT BURST SIZE SECONDS TO
 //!         TO is an address behind the server, or `peers`; prints "ready", waits for a line,
 //!         then sends as fast as it can and prints packets sent
+//!     load flood SERVER KEY RATE SECONDS              initiations of nobody from 10.128.0.0/9, each
+//!         with a right MAC1; prints how many
 //!     load pace ADDRESS RATE SIZE SECONDS             UDP; prints packets sent
 //!
 //! SERVER and ADDRESS are IPv4 addresses with a port, KEY is the server's public key.
 
 mod client;
+mod flood;
 mod sockets;
 
 use std::collections::VecDeque;
@@ -66,6 +69,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             say("ready")?;
             wait_for_line()?;
             say(fleet.talk(parse(burst)?, Duration::from_secs_f64(parse(seconds)?)))?;
+        }
+        ["flood", server, key, rate, seconds] => {
+            let duration = Duration::from_secs_f64(parse(seconds)?);
+            let key = client::parse_key(key);
+            say(flood::flood(parse(server)?, &key, parse(rate)?, duration)?)?;
         }
         ["pace", address, rate, size, seconds] => {
             let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;

@@ -1,0 +1,69 @@
+"""A transfer beside a flood of initiations from random sources, each with a right MAC1."""
+
+from functools import partial
+
+from generator import Load
+from harness import PORT, count_packets, iperf3, ping
+from scenario import GO, WGBIND, Figures, Pair, Scenario
+from star import Star, star
+from usage import resident_mb
+
+SOURCES = "10.128.0.0/9"
+
+DEAF = PORT + 1
+"""A port for the same flood that nobody listens on: what it costs the machine, not the server."""
+
+
+def measure(rate: int, pair: Pair, seconds: float) -> Figures:
+    """Measure the transfer alone, beside a flood that the server does not see, and beside its own.
+
+    The flood's program and the kernel's work for it take from both ends of the transfer alike.
+    """
+    with star(pair.server, pair.client, hosts=1) as hosts:
+        (client,), server = hosts.clients, hosts.server
+        via = hosts.hosts[0].ip_json("-4", "address", "show", "uplink")[0]["addr_info"][0]["local"]
+        for name in ("all", "link1"):
+            server.namespace.sysctl(f"net.ipv4.conf.{name}.rp_filter", "0")
+        server.namespace.ip("route", "add", SOURCES, "via", via)
+        # Nobody answers for the sources, so that what the server sends them ends at that host.
+        drop = f"add rule inet deaf in udp dport {DEAF} drop"
+        chain = "add chain inet deaf in { type filter hook prerouting priority raw; }"
+        server.namespace.run(["nft", f"add table inet deaf; {chain}; {drop}"])
+        ping(client.namespace, server.inner.ipv4)  # the handshake
+        before = resident_mb(server.process.pid, peak=False)
+        beside_none = transfer(hosts, seconds)
+        beside_other = transfer(hosts, seconds, rate=rate, port=DEAF)
+        with count_packets(hosts.hosts[0], f"udp sport {PORT}") as answers:
+            beside = transfer(hosts, seconds, rate=rate, port=PORT)
+            answered = answers()
+        return {
+            "alone (Gbit/s)": beside_none / 1e9,
+            "kept beside a flood to nobody (%)": beside_other / beside_none * 100,
+            "of that, kept under the flood (%)": beside / beside_other * 100,
+            "answers (1/s)": answered / (seconds + 1),
+            "server before (MB)": before,
+            "server (MB)": resident_mb(server.process.pid),
+        }
+
+
+def transfer(hosts: Star, seconds: float, *, rate: int = 0, port: int = PORT) -> float:
+    """Transfer from the client to the server; return the bits a second that arrived."""
+    (client,), server = hosts.clients, hosts.server
+    flood = None
+    if rate:
+        target = hosts.endpoints[0].partition(":")[0] + f":{port}"
+        flood = Load(hosts.hosts[0], "flood", target, server.public_key(), rate, seconds + 1)
+    rate_of_bits = iperf3(
+        client.namespace, server.namespace, server.inner.ipv4, seconds=seconds
+    ).bits_per_second()
+    if flood is not None:
+        assert int(flood.line()) > 0.5 * rate * seconds, "the flood was too slow"
+    return rate_of_bits
+
+
+PAIRS = (Pair(GO, GO), Pair(WGBIND, WGBIND))
+
+SCENARIOS = [
+    Scenario("flood-10k", partial(measure, 10_000), PAIRS),
+    Scenario("flood-100k", partial(measure, 100_000), PAIRS),
+]
