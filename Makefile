@@ -60,6 +60,11 @@ test-python: .test-programs $(VENV)/.test $(VENV)/.wheel $(BIN)/wireguard-go ## 
 	@$(ISOLATED) true || { echo "error: the tests need root or user namespaces: run \`sudo make test\`" >&2; exit 1; }
 	$(ISOLATED) $(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile tests
 
+.PHONY: test-long
+test-long: PROGRAMS += faketime:faketime
+test-long: .test-programs $(VENV)/.test $(VENV)/.wheel $(BIN)/wireguard-go ## run the tests that wait for minutes (15 in all), each beside the others
+	$(ISOLATED) $(BIN)/pytest -n 20 -m long tests/long
+
 .PHONY: fuzz
 fuzz: $(VENV)/.fuzz ## fuzz TARGET (datagrams, packets, coalesce, uapi, toml) for SECONDS (60); see fuzz/README.md
 	mkdir -p fuzz/found/$(TARGET)
