@@ -14,16 +14,17 @@ KEYS = st.sampled_from(
     [
         "interface",
         "interface.listen_port",
-        "interface.address",
+        "interface.addresses",
         "interface.mtu",
-        "interface.private_key",
+        "policy.networks.office",
         "client.allowed_ips",
         "client.endpoint",
         "client.groups.guests.dns",
         "policy.rules",
+        "policy.preset",
         "policy.groups",
         "routing.egress",
-        "forwards",
+        "policy.forwards",
         "unknown",
     ]
 )

@@ -201,7 +201,7 @@ fn schedule(seed: u64, tally: &Tally) -> World {
     };
     while world.elapsed() < SCHEDULE {
         let client = 1 + random.below(clients as u64) as usize;
-        match random.below(24) {
+        match random.below(26) {
             0..=7 => ledger.send(&mut world, &mut random, client, 0),
             8..=13 => ledger.send(&mut world, &mut random, 0, client),
             14..=15 => {
@@ -218,12 +218,12 @@ fn schedule(seed: u64, tally: &Tally) -> World {
                 world.lose(|_| true);
                 tally.count("cut off");
             }
-            18 => bad_link(&mut world, random.next(), trouble, tally),
-            19 => {
+            18..=20 => bad_link(&mut world, random.next(), trouble, tally),
+            21 => {
                 world.restart(0, false);
                 tally.count("restarted");
             }
-            20..=21 => tally.count(reconfigure(&mut world, &mut random, client)),
+            22..=23 => tally.count(reconfigure(&mut world, &mut random, client)),
             _ => {
                 world.run(Duration::from_secs(random.below(200)));
                 tally.count("silent");

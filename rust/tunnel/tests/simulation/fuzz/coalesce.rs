@@ -12,7 +12,7 @@ use wgbind_tunnel::packet::ip;
 use super::flow::{Flow, slow_sum};
 use super::input::Input;
 
-const STEPS: usize = 200;
+const STEPS: usize = 60;
 
 pub(crate) fn run(data: &[u8]) {
     let mut input = Input(data);
@@ -51,7 +51,8 @@ fn next(flows: &mut BTreeMap<u8, Flow>, input: &mut Input<'_>) -> Vec<Vec<u8>> {
         len => usize::from(len),
     };
     let mut packets = Vec::new();
-    for _ in 0..1 + input.u8() % 70 {
+    let many = input.u8();
+    for _ in 0..1 + many % if many < 0xe0 { 8 } else { 70 } {
         packets.push(flow.build(len));
         flow.advance(len);
     }
