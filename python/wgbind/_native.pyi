@@ -182,6 +182,14 @@ class DeviceStatus:
     def drops(self) -> dict[str, int]:
         """Packets and datagrams dropped, by reason."""
 
+    @property
+    def handshakes(self) -> dict[str, int]:
+        """What came of handshakes since the start.
+
+        "initiated", "answered" and "cookies" count the messages that were sent, "completed" those
+        that led to a session; "queued" is how many initiations wait now.
+        """
+
 @final
 class Event:
     """Something that happened to one peer.

@@ -86,6 +86,8 @@ class ServerStatus(_Report):
         features: What the device uses of the kernel for speed, by the names of the settings; "off"
             is switched off there, "refused" by the kernel. Empty if stopped.
         drops: Packets and datagrams that the device dropped since its start, by reason.
+        handshakes: "initiated", "answered", "cookies": messages that it sent since then;
+            "completed": sessions that came of them; "queued": initiations that wait now.
         rules: The firewall's rules in force, the presets' too, and what they counted; empty if
             stopped.
         forwards: The forwarded ports, likewise.
@@ -109,6 +111,7 @@ class ServerStatus(_Report):
     peers: tuple[PeerReport, ...]
     features: dict[str, Literal["on", "off", "refused"]] = {}
     drops: dict[str, int] = {}
+    handshakes: dict[str, int] = {}
     rules: tuple[RuleReport, ...] = ()
     forwards: tuple[RuleReport, ...] = ()
     refused: dict[str, int] = {}

@@ -202,6 +202,7 @@ def _traffic(status: ServerStatus) -> list[tuple[str, str]]:
         ("peers", str(len(status.peers))),
         ("without", _absent(status.features)),
         ("dropped", _counts(status.drops)),
+        ("handshakes", _counts(status.handshakes)),
         ("refused", _counts(status.refused)),
         ("rules", _rules(status)),
         *(("problem", problem) for problem in status.problems),

@@ -79,6 +79,7 @@ def report(
             "mtu": running.device.mtu,
             "features": running.device.features,
             "drops": running.device.drops,
+            "handshakes": running.device.handshakes,
             "rules": running.firewall.rules,
             "forwards": running.firewall.forwards,
             "refused": running.firewall.refused,

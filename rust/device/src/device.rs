@@ -13,8 +13,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use wgbind_tunnel::share::MAX_WORKERS;
-use wgbind_tunnel::{Drops, PeerStatus, PrivateKey, Share, Tunnel, TunnelChange};
+use wgbind_tunnel::{Drops, HandshakeStats, PeerStatus, PrivateKey, Share, Tunnel, TunnelChange};
 
+use crate::errands;
 use crate::error::Error;
 use crate::events::{Delivery, EventQueue};
 use crate::exchange::Exchange;
@@ -22,12 +23,13 @@ use crate::features::Features;
 use crate::foreign::ForeignChanges;
 use crate::name::InterfaceName;
 use crate::remote::{Line, Remote};
+use crate::routes::RouteWatch;
 use crate::steering;
 use crate::sys::EventFd;
 use crate::tun::Tun;
 use crate::uapi::ControlSocket;
 use crate::udp::UdpSockets;
-use crate::worker::Worker;
+use crate::worker::{Links, Worker};
 
 /// Where `wg` looks for control sockets.
 const CONTROL_DIRECTORY: &str = "/var/run/wireguard";
@@ -57,13 +59,11 @@ impl DeviceConfig {
         match self.workers {
             Some(workers @ 1..=MAX_WORKERS) => Ok(workers),
             Some(workers) => Err(Error::Workers(workers)),
-            None => Ok(
-                match thread::available_parallelism().map_or(1, usize::from) {
-                    // One alone keeps pace with what two cores leave it, and hands nothing over.
-                    ..=2 => 1,
-                    cores => cores.min(MAX_WORKERS),
-                },
-            ),
+            None => Ok(match available_cores() {
+                // One alone keeps pace with what two cores leave it, and hands nothing over.
+                ..=2 => 1,
+                cores => cores.min(MAX_WORKERS),
+            }),
         }
     }
 }
@@ -126,6 +126,8 @@ pub struct Snapshot {
     pub drops: Drops,
     /// What the kernel and we could not move.
     pub io_drops: IoDrops,
+    /// What came of handshakes.
+    pub handshakes: HandshakeStats,
 }
 
 /// Why a device is no more.
@@ -137,7 +139,7 @@ pub enum Ended {
     InterfaceRemoved,
     /// Its control socket was deleted, which is how other programs end a userspace device.
     SocketRemoved,
-    /// One of its workers failed, which is a bug; the text says what it said.
+    /// One of its threads failed, which is a bug; the text says what it said.
     Failed(String),
 }
 
@@ -201,6 +203,14 @@ impl Device {
             .collect::<io::Result<Vec<_>>>()
             .map_err(Error::io("making an eventfd"))?;
         let mut exchanges = (count > 1).then(|| Exchange::between(&wakes).into_iter());
+        // On a machine with one core another thread only takes turns with the worker.
+        let (errands, runner) = if available_cores() > 1 {
+            let (ends, runner) = errands::between(&wakes);
+            (ends, Some(runner))
+        } else {
+            (Vec::new(), None)
+        };
+        let mut errands = errands.into_iter();
         let mut lines = Vec::new();
         let mut workers = Vec::new();
         let events = Arc::<EventQueue>::default();
@@ -213,17 +223,15 @@ impl Device {
                 commands,
                 wake: wake.clone(),
             });
-            let exchange = exchanges.as_mut().and_then(Iterator::next);
-            let tunnel = Tunnel::shared(config.mtu, share);
-            workers.push(Worker::new(
-                tun,
-                sockets,
-                tunnel,
-                received,
+            let links = Links {
+                commands: received,
                 wake,
-                events.clone(),
-                exchange,
-            ));
+                events: events.clone(),
+                exchange: exchanges.as_mut().and_then(Iterator::next),
+                errands: errands.next(),
+            };
+            let tunnel = Tunnel::shared(config.mtu, share);
+            workers.push(Worker::new(tun, sockets, tunnel, links));
         }
         let remote = Remote::new(lines, events)?;
         // From here on a failure drops the device, which ends what was started.
@@ -243,12 +251,38 @@ impl Device {
                 remote.note_end(until_panic(|| worker.run()));
             })?;
         }
+        if let Some(runner) = runner {
+            device.spawn_helper("handshakes", move |_| runner.serve())?;
+        }
+        match RouteWatch::open() {
+            Ok(routes) => device.spawn_helper("routes", move |remote| routes.serve(remote))?,
+            // Then it is noticed in sending, or when a peer does not answer.
+            Err(error) => tracing::warn!("changes of routes go unheard: {error}"),
+        }
         if let Some(control) = control {
-            let remote = device.remote.clone();
-            device.spawn("uapi", move || control.serve(&remote))?;
+            device.spawn_helper("uapi", move |remote| control.serve(remote))?;
         }
         tracing::info!(interface = %device.name, "device opened");
         Ok(device)
+    }
+
+    /// A thread that goes on until the device has ended. If it panics the device ends, too: there is
+    /// no half of one.
+    fn spawn_helper(
+        &self,
+        role: &str,
+        body: impl FnOnce(&Remote) + Send + 'static,
+    ) -> Result<(), Error> {
+        let remote = self.remote.clone();
+        self.spawn(role, move || {
+            let ended = until_panic(|| {
+                body(&remote);
+                Ended::Closed
+            });
+            if ended != Ended::Closed {
+                remote.note_end(ended);
+            }
+        })
     }
 
     fn spawn(&self, role: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
@@ -298,6 +332,7 @@ impl Device {
             peers,
             drops: summary.drops,
             io_drops: summary.io_drops,
+            handshakes: summary.handshakes,
         })
     }
 
@@ -344,6 +379,10 @@ impl Drop for Device {
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What these mutexes hold is whole at every moment.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn available_cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// A panic is caught to tell of it, never to go on: what `body` owns is dropped.

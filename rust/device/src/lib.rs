@@ -5,6 +5,7 @@
 //! All system calls of the project are in this crate, and all of its `unsafe`.
 
 mod device;
+mod errands;
 mod error;
 mod events;
 mod exchange;
@@ -13,6 +14,7 @@ mod foreign;
 mod latch;
 mod name;
 mod remote;
+mod routes;
 mod steering;
 mod sys;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::events::{Delivery, EventQueue};
 use crate::foreign::{DeviceNote, ForeignChanges};
 use crate::sys::EventFd;
 use crate::udp::UdpSockets;
-use crate::worker::{Command, Reply, Summary};
+use crate::worker::{Command, Reply, Summary, Way};
 
 /// Peers that are read between two batches.
 pub(crate) const PEERS_PAGE: usize = 256;
@@ -143,35 +143,63 @@ impl Remote {
             whole.features = whole.features & part.features;
             whole.drops += part.drops;
             whole.io_drops += part.io_drops;
+            whole.handshakes += part.handshakes;
         }
         Ok(whole)
     }
 
     /// All peers, a page at a time: a worker moves packets between two pages.
     pub(crate) fn pages(&self) -> impl Iterator<Item = Result<Vec<PeerStatus>, Error>> {
-        self.workers.iter().flat_map(|worker| self.pages_of(worker))
+        self.paged(|from, reply| Command::Peers {
+            from,
+            limit: PEERS_PAGE,
+            reply,
+        })
     }
 
-    fn pages_of(&self, worker: &Line) -> impl Iterator<Item = Result<Vec<PeerStatus>, Error>> {
-        let mut next = Some(0);
-        iter::from_fn(move || {
-            let from = next.take()?;
-            let page = self.ask(worker, |reply| Command::Peers {
-                from,
-                limit: PEERS_PAGE,
-                reply,
-            });
-            Some(page.map(|(peers, more)| {
-                next = more;
-                peers
-            }))
+    /// The ways to all peers that have shown which of our addresses they know.
+    pub(crate) fn ways(&self) -> impl Iterator<Item = Result<Vec<Way>, Error>> {
+        self.paged(|from, reply| Command::Ways {
+            from,
+            limit: PEERS_PAGE,
+            reply,
         })
+    }
+
+    fn paged<T>(
+        &self,
+        command: impl Fn(usize, SyncSender<(Vec<T>, Option<usize>)>) -> Command + Copy,
+    ) -> impl Iterator<Item = Result<Vec<T>, Error>> {
+        self.workers.iter().flat_map(move |worker| {
+            let mut next = Some(0);
+            iter::from_fn(move || {
+                let from = next.take()?;
+                let page = self.ask(worker, |reply| command(from, reply));
+                Some(page.map(|(items, more)| {
+                    next = more;
+                    items
+                }))
+            })
+        })
+    }
+
+    /// Has the peers leave these ways.
+    pub(crate) fn forget(&self, ways: &[Way]) -> Result<(), Error> {
+        for worker in self.workers.iter() {
+            self.ask(worker, |reply| Command::Forget(ways.to_vec(), reply))?;
+        }
+        Ok(())
     }
 
     /// Tells the device to end, if it has not.
     pub(crate) fn end(&self, reason: Ended) {
         // This one tells the others.
         let _ = self.workers[0].send(Command::End(reason));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn fail(&self) {
+        let _ = self.workers[0].send(Command::Panic);
     }
 
     /// Notes that a worker has ended, and ends the others: the device is whole or not at all.
@@ -249,8 +277,12 @@ impl State {
         if ended.is_some() {
             return;
         }
-        if let Ended::Failed(message) = reason {
-            tracing::error!("the worker failed: {message}");
+        match reason {
+            Ended::Closed => {}
+            Ended::Failed(message) => tracing::error!("the worker failed: {message}"),
+            Ended::InterfaceRemoved | Ended::SocketRemoved => {
+                tracing::warn!("the device has ended: {reason}");
+            }
         }
         *ended = Some(reason.clone());
         drop(ended);

@@ -61,6 +61,24 @@ pub(crate) fn listen(socket: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::listen(socket.as_raw_fd(), libc::SOMAXCONN) }).map(drop)
 }
 
+/// Sends one datagram.
+pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
+    // SAFETY: the kernel reads as many bytes as the slice has.
+    let sent = unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), 0) };
+    if sent < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Receives one datagram; returns how many bytes were kept of it.
+pub(crate) fn receive(socket: BorrowedFd<'_>, room: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the kernel writes at most as many bytes as the slice has.
+    let received =
+        unsafe { libc::recv(socket.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), 0) };
+    usize::try_from(received).map_err(|_| io::Error::last_os_error())
+}
+
 /// Who is at the other end of a Unix socket (`SO_PEERCRED`).
 pub(crate) fn peer_uid(socket: BorrowedFd<'_>) -> io::Result<libc::uid_t> {
     let mut credentials = libc::ucred {

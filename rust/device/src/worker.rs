@@ -10,17 +10,19 @@
 //! to another crosses over in batches (see [`crate::exchange`]). A worker that is alone has no
 //! exchange, and nothing else is different for it.
 
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant, SystemTime};
 
 use wgbind_tunnel::{
-    DatagramIn, Drops, Handover, Now, Outbox, PacketIn, PeerStatus, PrivateKey, Tunnel,
-    TunnelChange,
+    DatagramIn, Drops, Handover, HandshakeStats, LocalAddress, Now, Outbox, PacketIn, PeerStatus,
+    PrivateKey, Tunnel, TunnelChange,
 };
 
 use crate::device::{Ended, IoDrops};
+use crate::errands::Errands;
 use crate::error::Error;
 use crate::events::EventQueue;
 use crate::exchange::Exchange;
@@ -36,6 +38,10 @@ const TUN_BATCH: usize = 32;
 /// How often a worker with something to do looks whether the interface's MTU was changed. Nobody
 /// tells it: a netlink socket would not hear of it in another namespace either.
 const MTU_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Who cannot be reached from the address of ours that it knows is looked for in all peers, no more
+/// often than this.
+const FORGET_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How soon to try again to hand over what another worker was too busy for. It is at work, so this
 /// is not how long packets wait, but how long at most they wait longer than they have to.
@@ -64,8 +70,21 @@ pub(crate) enum Command {
         limit: usize,
         reply: SyncSender<(Vec<PeerStatus>, Option<usize>)>,
     },
+    /// The ways to so many peers from a position on, as [`Command::Peers`].
+    Ways {
+        from: usize,
+        limit: usize,
+        reply: SyncSender<(Vec<Way>, Option<usize>)>,
+    },
+    /// To leave these ways.
+    Forget(Vec<Way>, SyncSender<()>),
     End(Ended),
+    #[cfg(test)]
+    Panic,
 }
+
+/// Where a peer is, and which of our addresses it knows.
+pub(crate) type Way = (SocketAddr, LocalAddress);
 
 /// What is known of the device as a whole.
 pub(crate) struct Summary {
@@ -77,6 +96,18 @@ pub(crate) struct Summary {
     pub(crate) features: Features,
     pub(crate) drops: Drops,
     pub(crate) io_drops: IoDrops,
+    pub(crate) handshakes: HandshakeStats,
+}
+
+/// A worker's ways to everybody else.
+pub(crate) struct Links {
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) wake: Arc<EventFd>,
+    pub(crate) events: Arc<EventQueue>,
+    /// The other workers, if there are any.
+    pub(crate) exchange: Option<Exchange>,
+    /// Who does the arithmetic of handshakes, if that is not this worker.
+    pub(crate) errands: Option<Errands>,
 }
 
 pub(crate) struct Worker {
@@ -88,6 +119,8 @@ pub(crate) struct Worker {
     events: Arc<EventQueue>,
     /// The way to the other workers, if there are any.
     exchange: Option<Exchange>,
+    /// The way to who does the arithmetic of handshakes, if that is not this worker.
+    errands: Option<Errands>,
     /// Whether something waits for another worker that is behind.
     held_up: bool,
     datagrams: Vec<DatagramIn>,
@@ -95,21 +128,26 @@ pub(crate) struct Worker {
     out: Outbox,
     /// When to look at the interface's MTU again.
     mtu_due: Instant,
+    /// When ways that are gone may be looked for again.
+    forget_due: Instant,
     /// Datagrams that could not be sent.
     send_drops: u64,
 }
 
 impl Worker {
-    pub(crate) fn new(
-        tun: Tun,
-        sockets: UdpSockets,
-        tunnel: Tunnel,
-        commands: Receiver<Command>,
-        wake: Arc<EventFd>,
-        events: Arc<EventQueue>,
-        exchange: Option<Exchange>,
-    ) -> Self {
+    pub(crate) fn new(tun: Tun, sockets: UdpSockets, mut tunnel: Tunnel, links: Links) -> Self {
+        let Links {
+            commands,
+            wake,
+            events,
+            exchange,
+            errands,
+        } = links;
         let workers = exchange.as_ref().map_or(0, Exchange::workers);
+        tunnel.set_listen_port(sockets.port());
+        if errands.is_some() {
+            tunnel.lend_errands();
+        }
         Self {
             tunnel,
             tun,
@@ -118,6 +156,7 @@ impl Worker {
             wake,
             events,
             exchange,
+            errands,
             held_up: false,
             datagrams: std::iter::repeat_with(DatagramIn::default)
                 .take(RECEIVE_BATCH)
@@ -132,6 +171,7 @@ impl Worker {
                 ..Outbox::default()
             },
             mtu_due: Instant::now(),
+            forget_due: Instant::now(),
             send_drops: 0,
         }
     }
@@ -155,6 +195,11 @@ impl Worker {
             self.mtu_due = now.instant + MTU_INTERVAL;
             self.tunnel.set_mtu(self.tun.mtu());
         }
+        if !self.sockets.gone.is_empty() && self.forget_due <= now.instant {
+            self.forget_due = now.instant + FORGET_INTERVAL;
+            self.tunnel.forget_local(&self.sockets.gone);
+            self.sockets.gone.clear();
+        }
         let mut idle = true;
         if let Ok(command) = self.commands.try_recv() {
             idle = false;
@@ -165,6 +210,10 @@ impl Worker {
         }
         if self.exchange.is_some() && self.take_over(now)? {
             idle = false;
+        }
+        if self.take_errands(now) {
+            idle = false;
+            self.flush()?;
         }
         for socket in self.sockets.iter() {
             let received = socket.receive(&mut self.datagrams);
@@ -208,6 +257,19 @@ impl Worker {
         Ok(true)
     }
 
+    /// Takes back the errands that are done; false if there were none.
+    fn take_errands(&mut self, now: Now) -> bool {
+        let Some(errands) = &self.errands else {
+            return false;
+        };
+        let mut any = false;
+        while let Some(errand) = errands.receive() {
+            any = true;
+            self.tunnel.handle_errand(errand, now, &mut self.out);
+        }
+        any
+    }
+
     /// Passes on what the tunnel told of its peers.
     fn tell(&mut self) {
         if !self.out.events.is_empty() {
@@ -219,6 +281,9 @@ impl Worker {
     /// and told.
     fn flush(&mut self) -> Result<(), Removed> {
         self.tell();
+        if let Some(errands) = &self.errands {
+            errands.send(&mut self.out.errands);
+        }
         if let Some(exchange) = &mut self.exchange {
             self.held_up = !exchange.send(&mut self.out.handovers);
         }
@@ -268,6 +333,7 @@ impl Worker {
                 if applied.is_ok()
                     && let Some(sockets) = sockets
                 {
+                    self.tunnel.set_listen_port(sockets.port());
                     self.sockets = sockets;
                 }
                 // What came of a change is told when it is done.
@@ -280,7 +346,16 @@ impl Worker {
             Command::Peers { from, limit, reply } => {
                 let _ = reply.send(self.tunnel.peers(from, limit));
             }
+            Command::Ways { from, limit, reply } => {
+                let _ = reply.send(self.tunnel.ways(from, limit));
+            }
+            Command::Forget(ways, reply) => {
+                self.tunnel.forget_local(&ways);
+                let _ = reply.send(());
+            }
             Command::End(ended) => return Some(ended),
+            #[cfg(test)]
+            Command::Panic => panic!("as a test wants it"),
         }
         None
     }
@@ -306,6 +381,7 @@ impl Worker {
                 tun: self.tun.drops,
                 udp_send: self.send_drops,
             },
+            handshakes: self.tunnel.handshakes(),
         }
     }
 }

@@ -143,6 +143,11 @@ impl DeviceStatus {
             .collect()
     }
 
+    #[getter]
+    fn handshakes(&self) -> BTreeMap<&'static str, u64> {
+        self.snapshot.handshakes.iter().collect()
+    }
+
     fn __repr__(&self) -> String {
         let peers = self.snapshot.peers.len();
         format!("DeviceStatus(name={:?}, peers={peers})", self.snapshot.name)

@@ -9,9 +9,11 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::constants::{MAX_SEGMENTS, MAX_TRANSMIT};
+use crate::errand::Errand;
 use crate::event::Event;
 use crate::handover::Handover;
 use crate::offload::VirtioHeader;
+use crate::stats::HandshakeStats;
 
 /// Room for the largest read from a TUN device with offloads or a UDP socket with GRO.
 pub const MAX_TRAIN: usize = 65_536;
@@ -143,6 +145,8 @@ pub struct DatagramsOut {
     pub buffer: Vec<u8>,
     /// The runs, in the order in which they are to be sent.
     pub runs: Vec<Transmit>,
+    /// What the peers have noted of handshakes; the tunnel adds it up.
+    pub handshakes: HandshakeStats,
 }
 
 impl DatagramsOut {
@@ -238,7 +242,7 @@ impl PacketsOut {
 }
 
 /// What the tunnel wants done.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Outbox {
     /// To send over UDP.
     pub datagrams: DatagramsOut,
@@ -249,10 +253,13 @@ pub struct Outbox {
     pub handovers: Vec<Handover>,
     /// What happened to peers, in the order in which it did.
     pub events: Vec<Event>,
+    /// Arithmetic for somebody else, if the tunnel was told that there is somebody. Whoever runs them
+    /// takes them out.
+    pub errands: Vec<Errand>,
 }
 
 impl Outbox {
-    /// Forgets everything but the handovers; keeps the memory.
+    /// Forgets everything but the handovers and the errands; keeps the memory.
     pub fn clear(&mut self) {
         self.datagrams.runs.clear();
         self.packets.packets.clear();

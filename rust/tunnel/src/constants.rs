@@ -42,8 +42,6 @@ pub const MAX_STAGED_BYTES: usize = 16 << 20;
 pub const TICK: Duration = Duration::from_millis(500);
 /// A peer that goes from endpoint to endpoint is told of no more often than this.
 pub const ROAMING_INTERVAL: Duration = Duration::from_secs(1);
-/// Handshake messages in a second from which on a cookie is asked for.
-pub const HANDSHAKES_PER_SECOND: u64 = 1_000;
 /// Peer indices are 24 bits wide: boringtun uses the low 8 bits of a receiver index itself.
 pub const MAX_PEERS: usize = 1 << 20;
 /// The most datagrams that one `UDP_SEGMENT` send may carry on every kernel that knows it (`UDP_MAX_SEGMENTS`).

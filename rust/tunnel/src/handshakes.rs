@@ -1,24 +1,45 @@
-//! Initiations that wait for their turn.
+//! Handshake messages: which are to be handled, and initiations that wait for their turn.
 //!
 //! Answering one takes as long as opening some hundred data messages, so that thousands of clients
 //! that come back at once would stop everybody's data for seconds: while data flows, it goes first.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rustc_hash::FxHashMap;
-
 use crate::batch::{Endpoint, Now};
-use crate::constants::HANDSHAKE_INITIATION_SIZE;
+use crate::constants::{COOKIE_REPLY_SIZE, HANDSHAKE_INITIATION_SIZE};
+use crate::cookie::CookieChecker;
+use crate::key::PublicKey;
+use crate::rate_limit::{Bucket, RateLimiter};
 
 /// Initiations that wait at most, 4 MB of them; a client whose initiation is dropped sends another
 /// one after 5 s, in which 11,000 are answered even beside data.
 const MAX_WAITING: usize = 16_384;
 
+/// From so many on a cookie is asked for: more clients than that do not come back at once, and
+/// fewer are better served in their turn than sent away for 5 s.
+const LOAD: usize = MAX_WAITING / 4 * 3;
+
+/// Initiations that are under way to their answers at most; more would only wait elsewhere.
+const MAX_LENT: usize = 64;
+
+/// Cookies are asked for until it was quieter for this long (`wg_receive_handshake_packet`, kernel
+/// `receive.c`).
+const CALM: Duration = Duration::from_secs(1);
+
+/// Cookie replies a second, and at once: a twentieth of a core. A flood that asks for more than these
+/// gets no more, and a client among it has to try more often.
+const COOKIES_PER_SECOND: u32 = 10_000;
+const COOKIES_AT_ONCE: u32 = 1_000;
+
 /// While data flows, one initiation is answered in this time: half of the worker's at most. Slower
 /// costs a transfer as much in all, since clients try again after 5 s.
 const PACE: Duration = Duration::from_micros(450);
+
+/// While cookies are asked for, one of those that brought none: most of them are a flood, and who
+/// comes from its own address comes again with a cookie.
+const LOADED_PACE: Duration = Duration::from_millis(4);
 
 /// Bytes between two answers that are a flow: more than keepalives and calls, and what 80 Mbit/s
 /// bring in that time.
@@ -26,6 +47,27 @@ const FLOW: usize = 8192;
 
 /// Otherwise it waits for the worker's next turn, which looks for data first.
 const TURN: Duration = Duration::from_nanos(1);
+
+/// What is to be done with a handshake message.
+pub(crate) enum Verdict {
+    /// Handle it.
+    Accept(Proof),
+    /// Answer with this cookie reply (the paper, section 5.4.7).
+    Cookie([u8; COOKIE_REPLY_SIZE]),
+    /// MAC1 is wrong: the sender does not know our public key. Stay silent.
+    BadMac1,
+    /// Stay silent: its address sends too many, or all together ask for too many cookies.
+    RateLimited,
+}
+
+/// What the sender of a message has proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// That it knows our public key.
+    Key,
+    /// Besides, that it receives what is sent to its address, or who it claims to be.
+    Address,
+}
 
 /// An initiation with a right MAC1, and where it came from.
 pub(crate) struct Initiation {
@@ -36,39 +78,92 @@ pub(crate) struct Initiation {
 
 #[derive(Default)]
 pub(crate) struct Handshakes {
-    /// One of each source, by when its first came.
-    waiting: FxHashMap<SocketAddr, Initiation>,
-    order: VecDeque<SocketAddr>,
+    /// None without a key of ours, when no message is for us.
+    checker: Option<CookieChecker>,
+    limiter: RateLimiter,
+    /// How many cookies may be sent.
+    cookies: Option<Bucket>,
+    /// When so many waited that cookies are asked for.
+    loaded: Option<Instant>,
+    /// Those who have proved more go first: a flood from forged addresses keeps nobody out that
+    /// answers its cookie.
+    proven: Queue,
+    others: Queue,
+    /// How many are under way to their answers.
+    pub(crate) lent: usize,
     last: Option<Instant>,
     /// Bytes of data that came or went since.
     moved: usize,
 }
 
 impl Handshakes {
+    /// We have this key now. What waits is for another one.
+    pub(crate) fn set_key(&mut self, public_key: Option<&PublicKey>) {
+        self.checker = public_key.map(CookieChecker::new);
+        self.proven = Queue::default();
+        self.others = Queue::default();
+    }
+
+    /// Looks at a handshake message, all of it: MAC1 first, and under load its cookie and then how
+    /// many its address sends, in the kernel's order (`cookie.c`): forged addresses fill no table.
+    pub(crate) fn check(&mut self, message: &[u8], source: SocketAddr, now: Now) -> Verdict {
+        let now = now.instant;
+        let is_loaded = self.is_loaded(now);
+        let Some(checker) = self
+            .checker
+            .as_mut()
+            .filter(|checker| checker.knows_our_key(message))
+        else {
+            return Verdict::BadMac1;
+        };
+        if !is_loaded {
+            return Verdict::Accept(Proof::Key);
+        }
+        if checker.is_there(message, source, now) {
+            return match self.limiter.allow(source.ip(), now) {
+                true => Verdict::Accept(Proof::Address),
+                false => Verdict::RateLimited,
+            };
+        }
+        let (rate, burst) = (COOKIES_PER_SECOND, COOKIES_AT_ONCE);
+        let cookies = &mut self.cookies;
+        let may_reply = cookies
+            .get_or_insert_with(|| Bucket::new(rate, burst, now))
+            .take(rate, burst, now);
+        match may_reply {
+            true => Verdict::Cookie(checker.reply(message, source, now)),
+            false => Verdict::RateLimited,
+        }
+    }
+
+    fn is_loaded(&mut self, now: Instant) -> bool {
+        if self.len() >= LOAD {
+            self.loaded = Some(now);
+        }
+        self.loaded
+            .take_if(|then| now.saturating_duration_since(*then) >= CALM);
+        self.loaded.is_some()
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.proven.order.len() + self.others.order.len() + self.lent
+    }
+
     /// Takes an initiation; false if there is no room.
-    ///
-    /// A client that tries again while its first initiation waits has forgotten that one: the new
-    /// one takes its place. Who replays an old one from the same address, and so hides the new one,
-    /// must see the client's datagrams and forge its address; the client's next try is another race.
-    pub(crate) fn push(&mut self, message: &[u8], from: Endpoint, now: Now) -> bool {
+    pub(crate) fn push(&mut self, message: &[u8], from: Endpoint, proof: Proof, now: Now) -> bool {
         let Ok(message) = message.try_into() else {
             return false;
         };
-        if let Some(earlier) = self.waiting.get_mut(&from.address) {
-            (earlier.message, earlier.from) = (message, from);
-            return true;
-        }
-        if self.order.len() >= MAX_WAITING {
-            return false;
-        }
-        let initiation = Initiation {
+        let queue = match proof {
+            Proof::Address => &mut self.proven,
+            Proof::Key => &mut self.others,
+        };
+        queue.push(Initiation {
             message,
             from,
             arrived: now.instant,
-        };
-        self.waiting.insert(from.address, initiation);
-        self.order.push_back(from.address);
-        true
+        })
     }
 
     /// Notes that so many bytes of data are moved.
@@ -78,17 +173,67 @@ impl Handshakes {
 
     /// When the next initiation is to be answered, if one waits.
     pub(crate) fn next(&self) -> Option<Instant> {
-        let pause = if self.moved >= FLOW { PACE } else { TURN };
-        let initiation = self.waiting.get(self.order.front()?)?;
-        Some(self.last.map_or(initiation.arrived, |last| last + pause))
+        if self.lent >= MAX_LENT {
+            return None;
+        }
+        let (arrived, pace) = match self.proven.next() {
+            Some(arrived) => (arrived, PACE),
+            None if self.loaded.is_some() => (self.others.next()?, LOADED_PACE),
+            None => (self.others.next()?, PACE),
+        };
+        let pause = if self.moved >= FLOW { pace } else { TURN };
+        Some(self.last.map_or(arrived, |last| last + pause))
     }
 
     /// Takes out the initiation that is to be answered at `now`, if it is time: a batch of
     /// datagrams brings one at most.
     pub(crate) fn pop(&mut self, now: Now) -> Option<Initiation> {
+        self.is_loaded(now.instant);
         self.next().filter(|next| *next <= now.instant)?;
         self.last = Some(now.instant);
         self.moved = 0;
+        self.proven.pop().or_else(|| self.others.pop())
+    }
+}
+
+/// One initiation of each source, by when its first came.
+///
+/// The hash is keyed: who forges addresses cannot make them meet in the table.
+#[derive(Default)]
+struct Queue {
+    waiting: HashMap<SocketAddr, Initiation>,
+    order: VecDeque<SocketAddr>,
+}
+
+impl Queue {
+    /// A client that tries again while its first initiation waits has forgotten that one: the new
+    /// one takes its place. Who replays an old one from the same address, and so hides the new one,
+    /// must see the client's datagrams and forge its address; the client's next try is another race.
+    fn push(&mut self, initiation: Initiation) -> bool {
+        let source = initiation.from.address;
+        if let Some(earlier) = self.waiting.get_mut(&source) {
+            let arrived = earlier.arrived;
+            *earlier = Initiation {
+                arrived,
+                ..initiation
+            };
+            return true;
+        }
+        if self.order.len() >= MAX_WAITING {
+            return false;
+        }
+        self.waiting.insert(source, initiation);
+        self.order.push_back(source);
+        true
+    }
+
+    /// When the first one came.
+    fn next(&self) -> Option<Instant> {
+        let first = self.waiting.get(self.order.front()?)?;
+        Some(first.arrived)
+    }
+
+    fn pop(&mut self) -> Option<Initiation> {
         let source = self.order.pop_front()?;
         self.waiting.remove(&source)
     }
@@ -96,7 +241,10 @@ impl Handshakes {
 
 #[cfg(test)]
 mod tests {
+    use boringtun::noise::{Tunn, TunnResult};
+
     use super::*;
+    use crate::key::PrivateKey;
 
     fn from(port: u16) -> Endpoint {
         SocketAddr::from(([192, 0, 2, 1], port)).into()
@@ -114,7 +262,7 @@ mod tests {
         };
         let mut handshakes = Handshakes::default();
         for (byte, port) in [(1, 1), (2, 2), (3, 1), (4, 3), (5, 2)] {
-            assert!(handshakes.push(&message(byte), from(port), now));
+            assert!(handshakes.push(&message(byte), from(port), Proof::Key, now));
         }
         let mut served = Vec::new();
         while let Some(at) = handshakes.next() {
@@ -133,10 +281,13 @@ mod tests {
         };
         let mut handshakes = Handshakes::default();
         for port in 0..MAX_WAITING as u16 {
-            assert!(handshakes.push(&message(0), from(port), now));
+            assert!(handshakes.push(&message(0), from(port), Proof::Key, now));
         }
-        assert!(!handshakes.push(&message(0), from(u16::MAX), now));
-        assert!(handshakes.push(&message(1), from(7), now), "a second try");
+        assert!(!handshakes.push(&message(0), from(u16::MAX), Proof::Key, now));
+        assert!(
+            handshakes.push(&message(1), from(7), Proof::Key, now),
+            "a second try"
+        );
     }
 
     #[test]
@@ -148,7 +299,7 @@ mod tests {
             };
             let mut handshakes = Handshakes::default();
             for port in [1, 2] {
-                assert!(handshakes.push(&message(0), from(port), now));
+                assert!(handshakes.push(&message(0), from(port), Proof::Key, now));
             }
             assert!(handshakes.pop(now).is_some());
             handshakes.note_data(moved);
@@ -157,5 +308,75 @@ mod tests {
             now.instant += Duration::from_nanos(1);
             assert!(handshakes.pop(now).is_some());
         }
+    }
+
+    fn client(server: &PublicKey) -> impl FnMut(Option<&[u8]>) -> Vec<u8> + use<> {
+        let key = PrivateKey::generate();
+        let (secret, server) = (key.as_secret().clone(), server.to_x25519());
+        let mut tunn = Tunn::new(secret, server, None, None, 1, None);
+        move |cookie| {
+            let mut room = [0; HANDSHAKE_INITIATION_SIZE];
+            if let Some(cookie) = cookie {
+                let taken = tunn.decapsulate(None, cookie, &mut room);
+                assert!(matches!(taken, TunnResult::Done), "{taken:?}");
+            }
+            match tunn.format_handshake_initiation(&mut room, true) {
+                TunnResult::WriteToNetwork(message) => message.to_vec(),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_queue_asks_for_cookies_until_it_was_calm_for_a_second() {
+        let mut now = Now {
+            instant: Instant::now(),
+            unix: Duration::ZERO,
+        };
+        let key = PrivateKey::generate().public_key();
+        let mut initiate = client(&key);
+        let message = initiate(None);
+        let source = from(443).address;
+        let mut handshakes = Handshakes::default();
+        let check = |handshakes: &mut Handshakes, message: &[u8], now| match handshakes
+            .check(message, source, now)
+        {
+            Verdict::Accept(Proof::Key) => "accept",
+            Verdict::Accept(Proof::Address) => "proven",
+            Verdict::Cookie(_) => "cookie",
+            Verdict::BadMac1 => "bad",
+            Verdict::RateLimited => "limited",
+        };
+        assert_eq!(check(&mut handshakes, &message, now), "bad", "no key");
+        handshakes.set_key(Some(&key));
+        for port in 0..LOAD as u16 {
+            assert_eq!(check(&mut handshakes, &message, now), "accept", "{port}");
+            handshakes.push(&message, from(port), Proof::Key, now);
+        }
+        let Verdict::Cookie(cookie) = handshakes.check(&message, source, now) else {
+            panic!("under load");
+        };
+        // Who answers its cookie is served before the crowd, but not without end.
+        let proof = initiate(Some(&cookie));
+        assert_eq!(check(&mut handshakes, &proof, now), "proven");
+        assert!(handshakes.push(&proof, from(443), Proof::Address, now));
+        let answered: Vec<_> = (0..10)
+            .map(|_| check(&mut handshakes, &proof, now))
+            .collect();
+        assert_eq!(
+            answered[..5],
+            ["proven", "proven", "proven", "proven", "limited"]
+        );
+        now.instant = handshakes.next().expect("one waits");
+        assert_eq!(handshakes.pop(now).expect("it is time").message[..], proof);
+        // The crowd shrinks; cookies are asked for until that was a second ago.
+        assert_eq!(check(&mut handshakes, &message, now), "cookie");
+        now.instant = handshakes.next().expect("others wait");
+        let busy = now;
+        assert!(handshakes.pop(now).is_some() && handshakes.len() < LOAD);
+        now.instant = busy.instant + CALM - Duration::from_nanos(1);
+        assert_eq!(check(&mut handshakes, &message, now), "cookie");
+        now.instant = busy.instant + CALM;
+        assert_eq!(check(&mut handshakes, &message, now), "accept");
     }
 }

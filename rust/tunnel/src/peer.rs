@@ -12,7 +12,9 @@ use crate::constants::{
     DATA_OVERHEAD, HANDSHAKE_INITIATION_SIZE, HANDSHAKE_TRAFFIC_CLASS, INITIATION_INTERVAL,
     MAX_STAGED_BYTES, MAX_STAGED_PACKETS, PADDING,
 };
+use crate::errand::{Answer, Answerer};
 use crate::event::Cause;
+use crate::handshakes::Initiation;
 use crate::identity::Identity;
 use crate::index::IndexTable;
 use crate::key::{PresharedKey, PublicKey};
@@ -36,6 +38,8 @@ pub(crate) struct Peer {
     pub(crate) due: Option<Instant>,
     persistent_keepalive: u16,
     tunn: Option<Live>,
+    /// The index of a tunnel that is being made elsewhere.
+    answering: Option<u32>,
     staged: VecDeque<Vec<u8>>,
     last_handshake: Option<Duration>,
     rx_bytes: u64,
@@ -70,6 +74,32 @@ struct Live {
     told: Option<Told>,
 }
 
+impl Live {
+    fn new(tunn: Box<Tunn>, index: u32, now: Now) -> Self {
+        Self {
+            tunn,
+            index,
+            last_tick: now.instant,
+            last_received: now.instant,
+            first_unanswered: None,
+            first_unacknowledged: None,
+            last_initiation: None,
+            initiated: None,
+            given_up: false,
+            unconfirmed: None,
+            completed: None,
+            told: None,
+        }
+    }
+
+    /// Notes that this is the answer to an initiation of the peer.
+    fn note_answered(&mut self, response: &[u8], now: Now) {
+        self.unconfirmed = Some(little_endian(&response[4..8]));
+        self.last_initiation = Some(now.instant);
+        self.given_up = false;
+    }
+}
+
 /// What came of a data message.
 pub(crate) enum Received {
     /// An IP packet of this many bytes, at the start of the buffer.
@@ -93,6 +123,7 @@ impl Peer {
             due: None,
             persistent_keepalive: 0,
             tunn: None,
+            answering: None,
             staged: VecDeque::new(),
             last_handshake: None,
             rx_bytes: 0,
@@ -135,32 +166,54 @@ impl Peer {
         indices: &mut IndexTable,
         now: Now,
     ) {
-        if self.tunn.is_some() {
-            return;
+        if let Some(answerer) = self.answerer(slot, indices) {
+            let tunn = answerer.tunn(identity);
+            self.answering = None;
+            self.tunn = Some(Live::new(tunn, answerer.index, now));
+        }
+    }
+
+    /// What to make the peer's tunnel of, unless it has one, or one is being made.
+    pub(crate) fn answerer(&mut self, slot: usize, indices: &mut IndexTable) -> Option<Answerer> {
+        if self.tunn.is_some() || self.answering.is_some() {
+            return None;
         }
         let index = indices.insert(slot);
-        let tunn = Tunn::new(
-            identity.private_key().as_secret().clone(),
-            self.public_key.to_x25519(),
-            self.preshared_key.as_ref().map(|key| *key.reveal()),
-            None, // persistent keepalives are ours: boringtun's give up after 90 s
+        self.answering = Some(index);
+        Some(Answerer {
+            public_key: self.public_key,
+            preshared_key: self.preshared_key.clone(),
             index,
-            Some(identity.unlimited()),
-        );
-        self.tunn = Some(Live {
-            tunn: Box::new(tunn),
-            index,
-            last_tick: now.instant,
-            last_received: now.instant,
-            first_unanswered: None,
-            first_unacknowledged: None,
-            last_initiation: None,
-            initiated: None,
-            given_up: false,
-            unconfirmed: None,
-            completed: None,
-            told: None,
-        });
+        })
+    }
+
+    /// Takes the tunnel that was made for an initiation of the peer's, and sends the response.
+    pub(crate) fn take_answer(
+        &mut self,
+        index: u32,
+        answer: Answer,
+        initiation: &Initiation,
+        now: Now,
+        out: &mut DatagramsOut,
+    ) {
+        self.answering = None;
+        let Answer { tunn, response } = answer;
+        let mut live = Live::new(tunn, index, now);
+        out.room(response.len()).copy_from_slice(&response);
+        live.note_answered(&response, now);
+        self.tunn = Some(live);
+        self.respond(response.len(), initiation.from, now, out);
+    }
+
+    /// No tunnel comes of an initiation.
+    pub(crate) fn give_up_answer(&mut self, indices: &mut IndexTable) {
+        if let Some(index) = self.answering.take() {
+            indices.remove(index);
+        }
+    }
+
+    pub(crate) fn has_staged(&self) -> bool {
+        !self.staged.is_empty()
     }
 
     /// Whether packets can be sealed now.
@@ -273,6 +326,7 @@ impl Peer {
             let len = datagram.len();
             out.push(len, endpoint, HANDSHAKE_TRAFFIC_CLASS);
             self.tx_bytes += len as u64;
+            out.handshakes.initiated += 1;
             live.initiated = Some(now.instant);
             live.given_up = false;
         }
@@ -294,6 +348,15 @@ impl Peer {
         }
     }
 
+    /// Whether the peer's last initiation was accepted too short a while ago for another one. Those
+    /// that were not do not count, or anybody could lock the peer out.
+    pub(crate) fn initiates_too_often(&self, now: Now) -> bool {
+        self.tunn
+            .as_ref()
+            .and_then(|live| live.last_initiation)
+            .is_some_and(|last| now.instant.saturating_duration_since(last) < INITIATION_INTERVAL)
+    }
+
     /// Handles a handshake initiation that claims to be the peer's; false if it is not to be trusted.
     pub(crate) fn handle_initiation(
         &mut self,
@@ -306,26 +369,23 @@ impl Peer {
         let Some(live) = &mut self.tunn else {
             return false;
         };
-        // Only accepted initiations count, or anybody could lock the peer out.
-        if live
-            .last_initiation
-            .is_some_and(|last| now.instant.saturating_duration_since(last) < INITIATION_INTERVAL)
-        {
-            return false;
-        }
         let room = out.room(HANDSHAKE_INITIATION_SIZE);
         let TunnResult::WriteToNetwork(response) = live.tunn.decapsulate(None, message, room)
         else {
             return false;
         };
         let len = response.len();
-        live.unconfirmed = Some(little_endian(&response[4..8]));
-        live.last_initiation = Some(now.instant);
-        live.given_up = false;
-        self.authenticated(from, message.len(), now);
-        out.push(len, &from, HANDSHAKE_TRAFFIC_CLASS);
-        self.tx_bytes += len as u64;
+        live.note_answered(response, now);
+        self.respond(len, from, now, out);
         true
+    }
+
+    /// Sends the response that is in the room of `out`, and notes that its initiation was good.
+    fn respond(&mut self, len: usize, to: Endpoint, now: Now, out: &mut DatagramsOut) {
+        self.authenticated(to, HANDSHAKE_INITIATION_SIZE, now);
+        out.push(len, &to, HANDSHAKE_TRAFFIC_CLASS);
+        out.handshakes.answered += 1;
+        self.tx_bytes += len as u64;
     }
 
     /// Handles a handshake response; false if it is not to be trusted.
@@ -351,6 +411,7 @@ impl Peer {
         live.initiated = None;
         live.unconfirmed = None;
         live.completed = Some(Cause::OwnHandshake);
+        out.handshakes.completed += 1;
         self.authenticated(from, message.len(), now);
         self.last_handshake = Some(now.unix);
         out.push(len, &from, 0);
@@ -410,6 +471,7 @@ impl Peer {
         if live.unconfirmed == Some(little_endian(&message[4..8])) {
             live.unconfirmed = None;
             live.completed = Some(Cause::PeerHandshake);
+            out.handshakes.completed += 1;
             self.has_news = true;
             self.last_handshake = Some(now.unix);
         }

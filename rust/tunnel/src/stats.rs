@@ -8,22 +8,22 @@ use ipnet::IpNet;
 
 use crate::key::{PresharedKey, PublicKey};
 
-macro_rules! drops {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Packets and datagrams that were dropped, by reason.
+macro_rules! counters {
+    ($(#[$about:meta])* $counters:ident: $($(#[$doc:meta])* $name:ident,)*) => {
+        $(#[$about])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct Drops {
+        pub struct $counters {
             $($(#[$doc])* pub $name: u64,)*
         }
 
-        impl Drops {
-            /// Every reason by name, with its count.
+        impl $counters {
+            /// Every one by name.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
             }
         }
 
-        impl AddAssign for Drops {
+        impl AddAssign for $counters {
             fn add_assign(&mut self, other: Self) {
                 $(self.$name += other.$name;)*
             }
@@ -31,17 +31,24 @@ macro_rules! drops {
     };
 }
 
-drops! {
+counters! {
+    /// Packets and datagrams that were dropped, by reason.
+    Drops:
     /// Datagrams that are no WireGuard message: wrong type, reserved bits or size.
     malformed,
     /// Handshake messages whose MAC1 is wrong: the sender does not know our public key.
     mac1,
     /// Handshake messages that got a cookie reply instead of an answer.
     under_load,
+    /// Handshake messages under load from an address that sends too many, or when all together ask
+    /// for too many cookies.
+    rate_limited,
     /// Initiations that came when too many others waited for their answer.
     crowded,
-    /// Handshake messages from no peer of ours, or that do not decrypt.
+    /// Handshake messages from no peer of ours, or that do not decrypt, or that the peer sent before.
     handshake,
+    /// Initiations of a peer that sends more than 50 a second.
+    initiations,
     /// Messages with a receiver index that is not ours.
     unknown_index,
     /// Data messages without a session, with a wrong tag, or that were seen before.
@@ -56,6 +63,8 @@ drops! {
     no_endpoint,
     /// Packets from the TUN device that are no IP packet or that cannot be split.
     tun_malformed,
+    /// Datagrams of ours that the host's routes lead back into the tunnel, again and again.
+    looped,
     /// Packets that waited for a handshake and were pushed out by newer ones, or given up.
     staged,
     /// Packets dropped at decapsulation because the outer header said congestion (RFC 6040).
@@ -63,6 +72,21 @@ drops! {
     /// Packets and messages for another worker that was too far behind, or whose owner changed on
     /// the way.
     handover,
+}
+
+counters! {
+    /// Handshakes, and the messages of them.
+    HandshakeStats:
+    /// Initiations that we sent, those that were sent again included.
+    initiated,
+    /// Responses that we sent.
+    answered,
+    /// Handshakes of either side that led to a session which both have proved to hold.
+    completed,
+    /// Cookie replies that we sent.
+    cookies,
+    /// Initiations that wait for their answer now.
+    queued,
 }
 
 /// What is known of one peer.

@@ -1,34 +1,37 @@
 //! The device-wide tunnel: which peer a message or a packet belongs to.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
 use crate::allowed_ips::AllowedIps;
-use crate::batch::{DatagramIn, DatagramsOut, Ecn, Endpoint, Now, Outbox, PacketIn};
+use crate::batch::{DatagramIn, DatagramsOut, Ecn, Endpoint, LocalAddress, Now, Outbox};
 use crate::constants::{
     COOKIE_REPLY_SIZE, DATA_OVERHEAD, HANDSHAKE_INITIATION_SIZE, HANDSHAKE_RESPONSE_SIZE,
-    HANDSHAKE_TRAFFIC_CLASS, REJECT_AFTER_MESSAGES, TICK,
+    REJECT_AFTER_MESSAGES, TICK,
 };
 use crate::handover::{Handover, Kind};
-use crate::handshakes::{Handshakes, Initiation};
+use crate::handshakes::Handshakes;
 use crate::hub::Hub;
-use crate::identity::{Identity, Verdict};
+use crate::identity::Identity;
 use crate::index::IndexTable;
 use crate::key::{PrivateKey, PublicKey};
-use crate::offload::{self, VirtioHeader};
 use crate::packet::{ecn, ip};
 use crate::peer::{Peer, Received};
 use crate::share::Share;
-use crate::stats::{Drops, PeerStatus};
+use crate::stats::{Drops, HandshakeStats, PeerStatus};
 use crate::timers::Timers;
 
 mod configuration;
 mod configured;
+mod handshake;
+mod outbound;
 mod sharing;
 
 use configured::Before;
+use outbound::Outbound;
 
 /// Peers whose timers are looked at between two batches: more would delay packets.
 const LOOKS_PER_CALL: usize = 256;
@@ -43,7 +46,7 @@ const LOOKS_PER_CALL: usize = 256;
 pub struct Tunnel {
     share: Share,
     mtu: usize,
-    identity: Option<Identity>,
+    identity: Option<Arc<Identity>>,
     peers: Vec<Option<Peer>>,
     free: Vec<usize>,
     by_key: FxHashMap<PublicKey, usize>,
@@ -51,9 +54,13 @@ pub struct Tunnel {
     allowed_ips: AllowedIps<usize>,
     hub: Arc<Hub>,
     handshakes: Handshakes,
+    /// Whether somebody else runs the errands.
+    lends: bool,
     timers: Timers,
+    outbound: Outbound,
     staged_bytes: usize,
     drops: Drops,
+    handshake_stats: HandshakeStats,
     before: Before,
 }
 
@@ -78,9 +85,12 @@ impl Tunnel {
             allowed_ips: AllowedIps::default(),
             hub: Arc::default(),
             handshakes: Handshakes::default(),
+            lends: false,
             timers: Timers::default(),
+            outbound: Outbound::default(),
             staged_bytes: 0,
             drops: Drops::default(),
+            handshake_stats: HandshakeStats::default(),
             before: Before::default(),
         }
     }
@@ -105,6 +115,7 @@ impl Tunnel {
                 self.handle_datagram(datagram, from, slot.ecn, now, out);
             }
         }
+        self.count(out);
     }
 
     fn handle_datagram(
@@ -127,93 +138,6 @@ impl Tunnel {
             (3, COOKIE_REPLY_SIZE) => self.handle_cookie_reply(message, from, out),
             (4, DATA_OVERHEAD..) => self.handle_data(message, from, ecn, now, out),
             _ => self.drops.malformed += 1,
-        }
-    }
-
-    /// Checks MAC1 and, under load, the cookie of a handshake message. None: it is dealt
-    /// with.
-    fn verify(&mut self, message: &[u8], from: Endpoint, out: &mut Outbox) -> Option<()> {
-        let identity = self.identity.as_ref()?;
-        match identity.verify(from.address, message) {
-            Verdict::Accept => return Some(()),
-            Verdict::BadMac1 => self.drops.mac1 += 1,
-            Verdict::Cookie(reply) => {
-                self.drops.under_load += 1;
-                out.datagrams.room(reply.len()).copy_from_slice(&reply);
-                out.datagrams
-                    .push(reply.len(), &from, HANDSHAKE_TRAFFIC_CLASS);
-            }
-        }
-        None
-    }
-
-    fn handle_initiation(&mut self, message: &[u8], from: Endpoint, now: Now, out: &mut Outbox) {
-        if self.verify(message, from, out).is_none() {
-            return;
-        }
-        self.queue_initiation(message, from, now);
-        self.answer_initiation(now, out);
-    }
-
-    /// Has a verified initiation wait for its turn.
-    fn queue_initiation(&mut self, message: &[u8], from: Endpoint, now: Now) {
-        if !self.handshakes.push(message, from, now) {
-            self.drops.crowded += 1;
-        }
-    }
-
-    /// Answers the next initiation, if it is time, or hands it over to its peer's worker.
-    fn answer_initiation(&mut self, now: Now, out: &mut Outbox) {
-        let Some(Initiation { message, from, .. }) = self.handshakes.pop(now) else {
-            return;
-        };
-        let message = &message[..];
-        let slot = self
-            .identity
-            .as_ref()
-            .filter(|_| !has_low_order_ephemeral(&message[8..40]))
-            .and_then(|identity| identity.initiator(message))
-            .and_then(|public_key| self.by_key.get(&public_key).copied());
-        if let Some(owner) = slot.and_then(|slot| self.elsewhere(slot)) {
-            self.hand_over(owner, Kind::Initiation(from), message, out);
-            return;
-        }
-        let accepted = slot.is_some_and(|slot| {
-            self.wake(slot, now);
-            self.peers[slot].as_mut().is_some_and(|peer| {
-                let accepted = peer.handle_initiation(message, from, now, &mut out.datagrams);
-                peer.tell(now, &mut out.events);
-                accepted
-            })
-        });
-        self.drops.handshake += u64::from(!accepted);
-    }
-
-    fn handle_response(&mut self, message: &[u8], from: Endpoint, now: Now, out: &mut Outbox) {
-        if self.verify(message, from, out).is_none() {
-            return;
-        }
-        let Some(peer) = addressee(&self.indices, &mut self.peers, &message[8..12]) else {
-            self.hand_over_by_index(&message[8..12], message, from, Ecn::default(), out);
-            return;
-        };
-        let accepted = !has_low_order_ephemeral(&message[12..44])
-            && peer.handle_response(
-                message,
-                from,
-                &mut self.staged_bytes,
-                self.mtu,
-                now,
-                &mut out.datagrams,
-            );
-        peer.tell(now, &mut out.events);
-        self.drops.handshake += u64::from(!accepted);
-    }
-
-    fn handle_cookie_reply(&mut self, message: &[u8], from: Endpoint, out: &mut Outbox) {
-        match addressee(&self.indices, &mut self.peers, &message[4..8]) {
-            Some(peer) => self.drops.handshake += u64::from(!peer.handle_cookie_reply(message)),
-            None => self.hand_over_by_index(&message[4..8], message, from, Ecn::default(), out),
         }
     }
 
@@ -322,69 +246,16 @@ impl Tunnel {
         true
     }
 
-    // --- Packets from the TUN device.
-
-    /// Takes packets from the TUN device.
-    pub fn handle_packets(&mut self, batch: &mut [PacketIn], now: Now, out: &mut Outbox) {
-        for packet in batch {
-            self.handshakes.note_data(packet.len);
-            self.handle_packet(&packet.header, &mut packet.buffer, packet.len, now, out);
-        }
-    }
-
-    fn handle_packet(
-        &mut self,
-        virtio: &VirtioHeader,
-        buffer: &mut [u8],
-        len: usize,
-        now: Now,
-        out: &mut Outbox,
-    ) {
-        let Some(header) = ip::Header::parse(&buffer[..len]) else {
-            self.drops.tun_malformed += 1;
-            return;
-        };
-        let Some(slot) = self.allowed_ips.lookup(header.destination) else {
-            self.drops.no_peer += 1;
-            return;
-        };
-        if let Some(owner) = self.elsewhere(slot) {
-            self.hand_over(owner, Kind::Packet(*virtio), &buffer[..len], out);
-            return;
-        }
-        let reachable = self.peers[slot]
-            .as_ref()
-            .is_some_and(|peer| peer.endpoint.is_some() && !peer.public_key.is_low_order());
-        if !reachable || self.identity.is_none() {
-            self.drops.no_endpoint += 1;
-            return;
-        }
-        self.wake(slot, now);
-        self.refresh(slot, now, &mut out.datagrams);
-        let Some(peer) = &mut self.peers[slot] else {
-            return;
-        };
-        let has_session = peer.has_session();
-        let (mtu, staged_bytes, drops) = (self.mtu, &mut self.staged_bytes, &mut self.drops);
-        let split = offload::split(virtio, buffer, len, |buffer, segment| {
-            if has_session {
-                peer.seal(
-                    buffer,
-                    segment.start,
-                    segment.len(),
-                    mtu,
-                    &mut out.datagrams,
-                );
-            } else {
-                peer.stage(&buffer[segment], staged_bytes, drops);
+    /// The way from this address of ours to these destinations is gone: their peers are sent to from
+    /// whichever address the routing table says, until they show which one they know.
+    pub fn forget_local(&mut self, gone: &[(SocketAddr, LocalAddress)]) {
+        for peer in self.peers.iter_mut().flatten() {
+            if let Some(endpoint) = &mut peer.endpoint
+                && let Some(local) = endpoint.local
+                && gone.contains(&(endpoint.address, local))
+            {
+                endpoint.local = None;
             }
-        });
-        if split.is_err() {
-            self.drops.tun_malformed += 1;
-        } else if has_session {
-            peer.note_sent(now);
-        } else {
-            peer.initiate(now, &mut out.datagrams);
         }
     }
 
@@ -416,6 +287,7 @@ impl Tunnel {
                 self.look(slot, at);
             }
         }
+        self.count(out);
     }
 
     /// When [`Tunnel::handle_timeout`] is to be called next, and why.
@@ -471,7 +343,7 @@ impl Tunnel {
     /// The private key, for the control socket.
     #[must_use]
     pub fn private_key(&self) -> Option<&PrivateKey> {
-        self.identity.as_ref().map(Identity::private_key)
+        self.identity.as_deref().map(Identity::private_key)
     }
 
     /// What is known of one peer.
@@ -485,15 +357,38 @@ impl Tunnel {
     /// from, if there are more: a caller that takes a few at a time delays no packet.
     #[must_use]
     pub fn peers(&self, from: usize, limit: usize) -> (Vec<PeerStatus>, Option<usize>) {
+        self.page(from, limit, |peer| Some(peer.status()))
+    }
+
+    /// Where peers are and which of our addresses they know, those that have shown it; a few at a
+    /// time, as [`Tunnel::peers`].
+    #[must_use]
+    pub fn ways(
+        &self,
+        from: usize,
+        limit: usize,
+    ) -> (Vec<(SocketAddr, LocalAddress)>, Option<usize>) {
+        self.page(from, limit, |peer| {
+            let endpoint = peer.endpoint?;
+            Some((endpoint.address, endpoint.local?))
+        })
+    }
+
+    fn page<T>(
+        &self,
+        from: usize,
+        limit: usize,
+        item: impl Fn(&Peer) -> Option<T>,
+    ) -> (Vec<T>, Option<usize>) {
         let end = self.peers.len().min(from.saturating_add(limit));
         let page = self.peers.get(from..end).unwrap_or_default();
-        let peers = page
+        let items = page
             .iter()
             .flatten()
             .filter(|peer| peer.worker == self.share.worker())
-            .map(Peer::status)
+            .filter_map(item)
             .collect();
-        (peers, (end < self.peers.len()).then_some(end))
+        (items, (end < self.peers.len()).then_some(end))
     }
 
     /// What was dropped since the start.
@@ -501,23 +396,20 @@ impl Tunnel {
     pub fn drops(&self) -> Drops {
         self.drops
     }
-}
 
-/// The peer whose tunnel has the receiver index in these four bytes.
-fn addressee<'a>(
-    indices: &IndexTable,
-    peers: &'a mut [Option<Peer>],
-    receiver_index: &[u8],
-) -> Option<&'a mut Peer> {
-    peers[indices.lookup(read_u32(receiver_index))?].as_mut()
-}
+    /// What came of handshakes since the start.
+    #[must_use]
+    pub fn handshakes(&self) -> HandshakeStats {
+        HandshakeStats {
+            queued: self.handshakes.len() as u64,
+            ..self.handshake_stats
+        }
+    }
 
-/// Whether the ephemeral key of a handshake message is a point that contributes nothing: the
-/// paper (section 5.4.2) and the kernel refuse such an exchange, boringtun does not look.
-fn has_low_order_ephemeral(bytes: &[u8]) -> bool {
-    bytes
-        .try_into()
-        .is_ok_and(|bytes| PublicKey::from_bytes(bytes).is_low_order())
+    /// Adds up what the peers have noted in a batch.
+    fn count(&mut self, out: &mut Outbox) {
+        self.handshake_stats += std::mem::take(&mut out.datagrams.handshakes);
+    }
 }
 
 fn read_u32(bytes: &[u8]) -> u32 {
@@ -531,3 +423,6 @@ fn read_u64(bytes: &[u8]) -> u64 {
         .first_chunk()
         .map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
+
+#[cfg(test)]
+mod tests;

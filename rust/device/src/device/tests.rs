@@ -10,6 +10,7 @@ use crate::testing::{Namespace, ip, run_isolated, wait_until, wait_until_gone};
 
 mod events;
 mod sharing;
+mod ways;
 
 fn open(name: &str) -> Device {
     Device::open(DeviceConfig {
@@ -291,6 +292,27 @@ fn a_panic_is_told_and_ends_the_device() {
     let ended = until_panic(|| panic!("plain"));
     assert_eq!(ended.to_string(), "worker failed: plain");
     assert_eq!(until_panic(|| Ended::Closed), Ended::Closed);
+}
+
+/// Each thread takes all of the device with it: there is no half of one.
+#[test]
+fn a_thread_that_panics_ends_the_device() {
+    run_isolated(|| {
+        let device = open("wgd9");
+        device.remote.fail();
+        let ended = device.wait(Some(Duration::from_secs(5)));
+        assert_eq!(ended, Some(Ended::Failed("as a test wants it".to_owned())));
+        assert!(device.snapshot().is_err());
+        device.close();
+        wait_until_gone("wgd9");
+        let device = open("wgd9");
+        let spawned = device.spawn_helper("helper", |_| panic!("so does a helper"));
+        spawned.expect("a thread");
+        let ended = device.wait(Some(Duration::from_secs(5)));
+        assert_eq!(ended, Some(Ended::Failed("so does a helper".to_owned())));
+        device.close();
+        wait_until_gone("wgd9");
+    });
 }
 
 #[test]

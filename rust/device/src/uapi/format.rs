@@ -52,7 +52,7 @@ fn write_key(out: &mut impl Write, name: &str, key: &[u8; 32]) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
-    use wgbind_tunnel::{Drops, PrivateKey, PublicKey};
+    use wgbind_tunnel::{Drops, HandshakeStats, PrivateKey, PublicKey};
 
     use super::*;
     use crate::device::IoDrops;
@@ -68,6 +68,7 @@ mod tests {
             features: Features::default(),
             drops: Drops::default(),
             io_drops: IoDrops::default(),
+            handshakes: HandshakeStats::default(),
         }
     }
 

@@ -10,8 +10,10 @@ mod send;
 mod socket;
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
+use wgbind_tunnel::LocalAddress;
 use wgbind_tunnel::batch::DatagramsOut;
 
 use crate::error::{Error, NET_ADMIN};
@@ -24,6 +26,9 @@ use socket::{Family, Socket};
 /// How often a free port is looked for that both families have.
 const PORT_TRIES: usize = 100;
 
+/// Destinations that are remembered because the address to send from was not good for them.
+const MAX_GONE: usize = 64;
+
 /// Both sockets. One of them is missing on a host without its family.
 pub(crate) struct UdpSockets {
     sockets: [Option<Socket>; 2],
@@ -31,6 +36,9 @@ pub(crate) struct UdpSockets {
     fwmark: u32,
     /// What the sockets may use.
     wanted: Features,
+    /// Destinations that were not to be reached from the address that was wanted, [`MAX_GONE`] at
+    /// most. Whoever looks after them takes them out.
+    pub(crate) gone: Vec<(SocketAddr, LocalAddress)>,
 }
 
 impl UdpSockets {
@@ -93,6 +101,7 @@ impl UdpSockets {
                 port,
                 fwmark: 0,
                 wanted,
+                gone: Vec::new(),
             });
         }
         for socket in group[0].iter() {
@@ -122,6 +131,7 @@ impl UdpSockets {
             port,
             fwmark: 0,
             wanted,
+            gone: Vec::new(),
         })
     }
 
@@ -198,7 +208,7 @@ impl UdpSockets {
                 .iter()
                 .filter(|run| Family::of(run.destination) == family);
             drops += match socket {
-                Some(socket) => socket.send(&out.buffer, runs),
+                Some(socket) => socket.send(&out.buffer, runs, &mut self.gone),
                 None => runs.map(send::datagrams).sum(),
             };
         }

@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 
 use wgbind_tunnel::{LocalAddress, Transmit};
 
+use super::MAX_GONE;
 use super::address::Name;
 use super::control::Control;
 use super::socket::{EMPTY_VECTOR, Family, Socket, empty_message};
@@ -58,11 +59,13 @@ enum Remedy {
 }
 
 impl Socket {
-    /// Sends runs of this socket's family in order; returns how many datagrams could not be sent.
+    /// Sends runs of this socket's family in order; returns how many datagrams could not be sent, and
+    /// notes in `gone` where they could not be sent from the address that was wanted.
     pub(super) fn send<'a>(
         &mut self,
         buffer: &[u8],
         runs: impl Iterator<Item = &'a Transmit>,
+        gone: &mut Vec<(SocketAddr, LocalAddress)>,
     ) -> u64 {
         self.blocked = false;
         let messages = runs.map(|run| Message {
@@ -73,13 +76,17 @@ impl Socket {
             traffic_class: run.traffic_class,
         });
         if self.gso.is_usable() {
-            self.send_messages(messages)
+            self.send_messages(messages, gone)
         } else {
-            self.send_messages(messages.flat_map(Message::singles))
+            self.send_messages(messages.flat_map(Message::singles), gone)
         }
     }
 
-    fn send_messages<'a>(&mut self, mut messages: impl Iterator<Item = Message<'a>>) -> u64 {
+    fn send_messages<'a>(
+        &mut self,
+        mut messages: impl Iterator<Item = Message<'a>>,
+        gone: &mut Vec<(SocketAddr, LocalAddress)>,
+    ) -> u64 {
         let Some(first) = messages.next() else {
             return 0;
         };
@@ -94,12 +101,16 @@ impl Socket {
             if filled == 0 {
                 return drops;
             }
-            drops += self.send_batch(&batch[..filled]);
+            drops += self.send_batch(&batch[..filled], gone);
             filled = 0;
         }
     }
 
-    fn send_batch(&mut self, batch: &[Message<'_>]) -> u64 {
+    fn send_batch(
+        &mut self,
+        batch: &[Message<'_>],
+        gone: &mut Vec<(SocketAddr, LocalAddress)>,
+    ) -> u64 {
         let mut drops = 0;
         let mut rest = batch;
         while let [first, others @ ..] = rest {
@@ -125,12 +136,19 @@ impl Socket {
                     continue;
                 }
                 Remedy::WithoutLocal => {
-                    drops += self.send_batch(&[Message {
+                    if let Some(local) = first.local
+                        && gone.len() < MAX_GONE
+                        && !gone.contains(&(first.destination, local))
+                    {
+                        gone.push((first.destination, local));
+                    }
+                    let without = Message {
                         local: None,
                         ..*first
-                    }]);
+                    };
+                    drops += self.send_batch(&[without], gone);
                 }
-                Remedy::Singly => drops += self.send_messages(first.singles()),
+                Remedy::Singly => drops += self.send_messages(first.singles(), gone),
                 Remedy::Skip => drops += first.datagrams(),
             }
             rest = others;
@@ -157,7 +175,11 @@ impl Socket {
                 Remedy::Singly
             }
             // The address or its interface went away, or leads nowhere any more.
-            libc::EINVAL | libc::ENETUNREACH | libc::EADDRNOTAVAIL | libc::ENODEV
+            libc::EINVAL
+            | libc::ENETUNREACH
+            | libc::EHOSTUNREACH
+            | libc::EADDRNOTAVAIL
+            | libc::ENODEV
                 if message.local.is_some() =>
             {
                 Remedy::WithoutLocal

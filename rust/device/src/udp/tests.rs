@@ -55,6 +55,7 @@ fn run(destination: SocketAddr, len: usize) -> DatagramsOut {
             local: None,
             traffic_class: 0,
         }],
+        ..DatagramsOut::default()
     }
 }
 
@@ -265,6 +266,9 @@ fn a_local_address_that_went_away_is_left_out() {
                 let (datagrams, last) = receive(&receiver, len);
                 assert_eq!(datagrams.concat(), out.buffer);
                 assert_eq!(last.source.ip(), loopback(family, 0).ip());
+                let wanted = out.runs[0].local.expect("set above");
+                let gone = std::mem::take(&mut sender.gone);
+                assert_eq!(gone, [(out.runs[0].destination, wanted)], "once");
             }
         }
     }

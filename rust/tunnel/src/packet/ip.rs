@@ -109,6 +109,12 @@ pub(crate) fn is_fragment_4(packet: &[u8]) -> bool {
     u16_at(packet, FRAGMENT_4) & !DONT_FRAGMENT != 0
 }
 
+/// Where in its datagram an IPv4 packet's payload belongs, in units of 8 bytes.
+#[inline]
+pub(crate) fn fragment_offset_4(packet: &[u8]) -> u16 {
+    u16_at(packet, FRAGMENT_4) & 0x1fff
+}
+
 /// Whether an IPv4 packet has DF set.
 #[inline]
 pub(crate) fn dont_fragment_4(packet: &[u8]) -> bool {

@@ -2,6 +2,7 @@
 
 pub mod checksum;
 pub mod ecn;
+pub(crate) mod icmp;
 pub mod ip;
 pub(crate) mod tcp;
 pub(crate) mod udp;

@@ -79,6 +79,7 @@ impl Peer {
 
     /// Forgets sessions and handshakes, by configuration; the next packet makes a new tunnel.
     pub(crate) fn forget(&mut self, indices: &mut IndexTable, now: Now, events: &mut Vec<Event>) {
+        self.give_up_answer(indices);
         let Some(live) = self.tunn.take() else { return };
         indices.remove(live.index);
         if live.told.is_some() {

@@ -97,8 +97,19 @@ impl Peer {
                 true
             }
             TunnResult::WriteToNetwork(_) => {
-                if let Some(endpoint) = &self.endpoint {
+                if let Some(endpoint) = &mut self.endpoint {
+                    let since = |then| now.instant.saturating_duration_since(then);
+                    // Nothing has come back: perhaps because our address is not the right one any
+                    // more (`wg_expired_retransmit_handshake`, kernel `timers.c`).
+                    if live.initiated.is_some()
+                        || live
+                            .first_unanswered
+                            .is_some_and(|sent| since(sent) >= SILENCE)
+                    {
+                        endpoint.local = None;
+                    }
                     out.push(HANDSHAKE_INITIATION_SIZE, endpoint, HANDSHAKE_TRAFFIC_CLASS);
+                    out.handshakes.initiated += 1;
                     self.tx_bytes += HANDSHAKE_INITIATION_SIZE as u64;
                     live.initiated = Some(now.instant);
                 }

@@ -1,5 +1,7 @@
 //! Changes of a live tunnel: who is not named notices nothing.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use rustc_hash::FxHashSet;
 
@@ -50,6 +52,7 @@ impl Tunnel {
         for event in &mut out.events[told..] {
             event.cause = cause;
         }
+        self.count(out);
         Ok(())
     }
 
@@ -57,7 +60,9 @@ impl Tunnel {
         if private_key.as_ref() == self.private_key() {
             return;
         }
-        self.identity = private_key.map(|key| Identity::new(key, self.share.workers()));
+        self.identity = private_key.map(|key| Arc::new(Identity::new(key)));
+        let public_key = self.identity.as_deref().map(Identity::public_key);
+        self.handshakes.set_key(public_key);
         for slot in 0..self.peers.len() {
             let Some(peer) = &mut self.peers[slot] else {
                 continue;

@@ -3,6 +3,7 @@
 use super::{Tunnel, read_u32};
 use crate::batch::{Ecn, Endpoint, Now, Outbox};
 use crate::handover::{Handover, Kind};
+use crate::handshakes::Proof;
 use crate::packet::ip;
 
 impl Tunnel {
@@ -20,10 +21,14 @@ impl Tunnel {
                 self.handshakes.note_data(len);
                 self.end_crossing(buffer, len, now, out);
             }
-            Kind::Initiation(from) => self.queue_initiation(&buffer[..len], from, now),
+            // Who it claims to be from was found out where it arrived.
+            Kind::Initiation(from) => {
+                self.queue_initiation(&buffer[..len], from, Proof::Address, now);
+            }
             Kind::Message(from, ecn) => self.handle_datagram(&buffer[..len], from, ecn, now, out),
         });
         out.handovers = others;
+        self.count(out);
     }
 
     /// Sends a packet of another worker's peer to ours, or leaves it to the kernel.

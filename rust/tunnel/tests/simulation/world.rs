@@ -54,6 +54,8 @@ pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     /// Packets that came out of the tunnel, oldest first.
     pub(crate) received: Vec<Vec<u8>>,
+    /// ICMP errors that its tunnel made, oldest first.
+    pub(crate) told: Vec<Vec<u8>>,
     /// What its tunnel told of its peers, oldest first.
     pub(crate) events: Vec<Event>,
 }
@@ -115,6 +117,7 @@ impl World {
             public_key,
             address: SocketAddr::from(([192, 0, 2, number + 1], 51820)),
             received: Vec::new(),
+            told: Vec::new(),
             events: Vec::new(),
         });
         self.apply(
@@ -270,6 +273,14 @@ impl World {
         self.take(node, out);
     }
 
+    /// Delivers an initiation from so many places at once that the node asks for cookies.
+    pub(crate) fn crowd(&mut self, node: usize, initiation: &[u8]) {
+        for number in 0..13_000u16 {
+            let [high, low] = number.to_be_bytes();
+            self.deliver(node, address([198, 18, high, low], 9), initiation);
+        }
+    }
+
     /// Puts what a tunnel wants sent on the link.
     fn take(&mut self, node: usize, out: Outbox) {
         self.nodes[node].events.extend(&out.events);
@@ -303,7 +314,11 @@ impl World {
         }
         for packet in &out.packets.packets {
             let packet = out.packets.buffer[packet.clone()].to_vec();
-            self.nodes[node].received.push(packet);
+            let node = &mut self.nodes[node];
+            match packet[9] {
+                1 => node.told.push(packet),
+                _ => node.received.push(packet),
+            }
         }
     }
 
