@@ -92,9 +92,11 @@ lint: $(VENV)/.lint $(VENV)/.test $(VENV)/.wheel ## check formats, types, the na
 	$(BIN)/stubtest wgbind._native
 
 .PHONY: schema
-schema: $(VENV)/.wheel ## write the JSON Schema of the policy, docs/policy.schema.json
+schema: $(VENV)/.wheel ## write docs/policy.schema.json (the policy's JSON Schema) and docs/openapi.json (the API)
 	$(BIN)/python -c 'from wgbind.settings.schema import policy_schema as s; print(s(), end="")' \
 		> docs/policy.schema.json
+	$(BIN)/python -c 'from wgbind.api.document import openapi_document as d; print(d(), end="")' \
+		> docs/openapi.json
 
 .PHONY: audit
 audit: $(VENV)/.lint ## check the dependencies against the RustSec advisories (fetches their database)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         PublicKey,
         __version__,
     )
+    from wgbind.api.change import NewPeer, Transaction
+    from wgbind.api.connect import connect, connect_async
     from wgbind.api.event import PeerEvent
     from wgbind.api.firewall import (
         ExplanationReport,
@@ -27,7 +29,11 @@ if TYPE_CHECKING:
         FirewallReport,
         PlanReport,
     )
-    from wgbind.api.status import PeerReport, ServerStatus
+    from wgbind.api.handle import ServerHandle
+    from wgbind.api.peers import Peers
+    from wgbind.api.remote import RemoteServer
+    from wgbind.api.remote_async import AsyncPeers, AsyncServer
+    from wgbind.api.status import PeerReport, ServerInfo, ServerStatus
     from wgbind.errors import (
         ConflictError,
         DeviceError,
@@ -43,11 +49,12 @@ if TYPE_CHECKING:
         StoreError,
         WgbindError,
     )
-    from wgbind.server.peers import NewPeer
     from wgbind.server.server import Server
     from wgbind.store.peer import Peer
 
 __all__ = [
+    "AsyncPeers",
+    "AsyncServer",
     "ConflictError",
     "Device",
     "DeviceError",
@@ -68,40 +75,56 @@ __all__ = [
     "PeerEvent",
     "PeerReport",
     "PeerStatus",
+    "Peers",
     "PlanReport",
     "PresharedKey",
     "PrivateKey",
     "PrivilegeError",
     "PublicKey",
+    "RemoteServer",
     "Server",
+    "ServerHandle",
+    "ServerInfo",
     "ServerStatus",
     "SettingsError",
     "StateError",
     "StoreError",
+    "Transaction",
     "WgbindError",
     "__version__",
+    "connect",
+    "connect_async",
 ]
 
 _HOMES = {
+    "AsyncPeers": "wgbind.api.remote_async",
+    "AsyncServer": "wgbind.api.remote_async",
     "Device": "wgbind._native",
     "DeviceStatus": "wgbind._native",
     "Event": "wgbind._native",
     "ExplanationReport": "wgbind.api.firewall",
     "FindingReport": "wgbind.api.firewall",
     "FirewallReport": "wgbind.api.firewall",
-    "NewPeer": "wgbind.server.peers",
+    "NewPeer": "wgbind.api.change",
     "Peer": "wgbind.store.peer",
     "PeerChange": "wgbind._native",
     "PeerEvent": "wgbind.api.event",
     "PeerReport": "wgbind.api.status",
     "PeerStatus": "wgbind._native",
+    "Peers": "wgbind.api.peers",
     "PlanReport": "wgbind.api.firewall",
     "PresharedKey": "wgbind._native",
     "PrivateKey": "wgbind._native",
     "PublicKey": "wgbind._native",
+    "RemoteServer": "wgbind.api.remote",
     "Server": "wgbind.server.server",
+    "ServerHandle": "wgbind.api.handle",
+    "ServerInfo": "wgbind.api.status",
     "ServerStatus": "wgbind.api.status",
+    "Transaction": "wgbind.api.change",
     "__version__": "wgbind._native",
+    "connect": "wgbind.api.connect",
+    "connect_async": "wgbind.api.connect",
 }
 
 

@@ -22,9 +22,15 @@ from typing import ClassVar
 
 
 class WgbindError(Exception):
-    """Base of every error that wgbind raises on purpose."""
+    """Base of every error that wgbind raises on purpose.
+
+    Attributes:
+        item: Of several changes that were asked for together, the number of the one that was
+            refused, from 0 on; None if it is about none of them.
+    """
 
     exit_code: ClassVar[int] = 1
+    item: int | None = None
 
 
 class InputError(WgbindError):

@@ -4,6 +4,7 @@ Everything here has a name that no other test run has, lives in namespaces that
 the test made, and is gone when its `with` block is left, however that happens.
 """
 
+from harness.api import Api, make_server, running_api
 from harness.client import Client, connect, connect_with_wg_quick, disconnect_with_wg_quick
 from harness.count import count_packets
 from harness.host_state import files, host_state
@@ -20,6 +21,7 @@ from harness.wireguard_go import WireguardGo, program, start_device, wg, wiregua
 __all__ = [
     "PORT",
     "TOKEN",
+    "Api",
     "Client",
     "End",
     "Host",
@@ -45,9 +47,11 @@ __all__ = [
     "interface_name",
     "iperf3",
     "leftovers",
+    "make_server",
     "old_kernel",
     "ping",
     "program",
+    "running_api",
     "start_device",
     "start_end",
     "start_network",

@@ -1,20 +1,25 @@
 """Events on their way to many readers: whoever is slow loses the oldest, and holds up nobody."""
 
+import os
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from threading import Thread
+from typing import cast
 
 import pytest
 
+from wgbind.api.access import Access
 from wgbind.api.app import make_app
 from wgbind.api.broadcast import MAX_WAITING, Broadcast, Subscription
+from wgbind.api.connection import Gate
 from wgbind.api.event import PeerEvent
 from wgbind.api.event_stream import EventStream
 from wgbind.api.firewall import FirewallReport
-from wgbind.api.listener import Listener
-from wgbind.api.status import ServerStatus
+from wgbind.api.listener import UnixListener
+from wgbind.api.peers import Peers
+from wgbind.api.status import ServerInfo, ServerStatus
 from wgbind.keys import PrivateKey
 
 KEY = PrivateKey.generate().public_key()
@@ -75,6 +80,17 @@ class OnlyEvents:
     def __init__(self) -> None:
         self.events = Broadcast()
 
+    @property
+    def peers(self) -> Peers:
+        return cast("Peers", None)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    def info(self) -> ServerInfo:
+        raise NotImplementedError
+
     def status(self) -> ServerStatus:
         raise NotImplementedError
 
@@ -94,19 +110,19 @@ def node() -> OnlyEvents:
 
 
 @pytest.fixture
-def control_socket(node: OnlyEvents, tmp_path: Path) -> Iterator[Path]:
+def gate(node: OnlyEvents, tmp_path: Path) -> Iterator[Gate]:
     """The socket that the node listens on."""
     path = tmp_path / "api.sock"
-    listener = Listener(make_app(node), path)
+    listener = UnixListener(make_app(node), path, Access(frozenset({os.geteuid()})))
     listener.start()
-    yield path
+    yield Gate(path)
     node.events.close()
     listener.close()
 
 
-def test_a_stream_that_nobody_reads_stalls_no_other(node: OnlyEvents, control_socket: Path) -> None:
+def test_a_stream_that_nobody_reads_stalls_no_other(node: OnlyEvents, gate: Gate) -> None:
     count, step, lead = 5 * MAX_WAITING, 1024, MAX_WAITING // 2
-    with EventStream(control_socket) as slow, EventStream(control_socket) as quick:
+    with EventStream(gate) as slow, EventStream(gate) as quick:
         read: list[PeerEvent] = []
 
         def follow() -> None:
@@ -141,8 +157,8 @@ def test_a_stream_that_nobody_reads_stalls_no_other(node: OnlyEvents, control_so
         assert list(slow) == []
 
 
-def test_who_hangs_up_is_told_no_more(node: OnlyEvents, control_socket: Path) -> None:
-    streams = [EventStream(control_socket) for _ in range(3)]
+def test_who_hangs_up_is_told_no_more(node: OnlyEvents, gate: Gate) -> None:
+    streams = [EventStream(gate) for _ in range(3)]
     for stream in streams:
         stream.close()
     deadline = time.monotonic() + 10

@@ -209,13 +209,13 @@ MISTAKES = [
         SMALLEST + "[zzz]",
         3,
         "key zzz: there is no such key; "
-        "there are interface, policy, routing, client, store, device",
+        "there are interface, policy, routing, client, store, device, api",
     ),
     (
         '"a\\nb" = 1\n' + SMALLEST,
         1,
         "key 'a\\nb': there is no such key; "
-        "there are interface, policy, routing, client, store, device",
+        "there are interface, policy, routing, client, store, device, api",
     ),
     ("", 1, "key interface: it is missing; `wgbind server init` makes a file that shows it"),
     (

@@ -1,80 +1,75 @@
 """The HTTP face of a running server."""
 
-from typing import Protocol
+from http import HTTPStatus
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
-from wgbind.api import event_source
-from wgbind.api.broadcast import Broadcast
-from wgbind.api.event import PeerEvent
-from wgbind.api.firewall import FirewallReport
-from wgbind.api.outcome import Converged, Failure
-from wgbind.api.status import ServerStatus
-from wgbind.errors import ConflictError, InputError, NotFoundError, StateError, WgbindError
+from wgbind.api.node import Node
+from wgbind.api.outcome import STALE, Failure, StaleError, input_error
+from wgbind.api.peer_routes import peer_routes
+from wgbind.api.server_routes import server_routes
+from wgbind.errors import (
+    ConflictError,
+    InputError,
+    NotFoundError,
+    PrivilegeError,
+    StateError,
+    WgbindError,
+)
 
-_HTTP_STATUS = {InputError: 422, NotFoundError: 404, ConflictError: 409, StateError: 409}
-
-
-class _EventStream(StreamingResponse):
-    media_type = "text/event-stream"
-
-
-class Node(Protocol):
-    """What the API needs of a running server; each call may come from any thread."""
-
-    @property
-    def events(self) -> Broadcast:
-        """What happens to its peers."""
-
-    def status(self) -> ServerStatus:
-        """Read its state."""
-
-    def firewall(self) -> FirewallReport:
-        """Read the rules in force."""
-
-    def converge(self) -> tuple[str, ...]:
-        """Bring the host to what the store says; return the problems that are left."""
-
-    def reload(self) -> tuple[str, ...]:
-        """Read the settings again, then converge. Raises `WgbindError`; nothing changed then."""
+_HTTP_STATUS = {
+    StaleError: STALE,
+    InputError: 422,
+    NotFoundError: 404,
+    ConflictError: 409,
+    StateError: 409,
+    PrivilegeError: 403,
+}
+_DESCRIPTION = """\
+One running server: its state, its peers, what happens to them. Every answer without success is a
+`Failure`, with the class of the exception that the Python library raises. Who reaches this may do
+all of it."""
 
 
 def make_app(node: Node) -> FastAPI:
     """Build the application that answers for `node`."""
-    app = FastAPI(title="wgbind", docs_url=None, redoc_url=None)
-
-    @app.get("/v1/status")
-    def status() -> ServerStatus:
-        return node.status()
-
-    @app.get("/v1/firewall")
-    def firewall() -> FirewallReport:
-        return node.firewall()
-
-    stream = {"type": "string", "contentSchema": PeerEvent.model_json_schema()}
-
-    @app.get(
-        "/v1/events",
-        response_class=_EventStream,
-        responses={200: {"content": {"text/event-stream": {"schema": stream}}}},
+    app = FastAPI(
+        title="wgbind",
+        version="1",
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        # One form of each answer, whoever asks and whatever proxy stands before it.
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
-    async def events() -> _EventStream:
-        """Send each event that happens from now on as server-sent event of JSON."""
-        return _EventStream(event_source.encode(node.events))
-
-    @app.post("/v1/converge")
-    def converge() -> Converged:
-        return Converged(problems=node.converge())
-
-    @app.post("/v1/reload")
-    def reload() -> Converged:
-        return Converged(problems=node.reload())
+    for routes in (server_routes(node), peer_routes(node)):
+        app.include_router(routes, prefix="/v1")
 
     @app.exception_handler(WgbindError)
     def fail(_request: Request, error: WgbindError) -> JSONResponse:
         status = next((code for kind, code in _HTTP_STATUS.items() if isinstance(error, kind)), 500)
-        body = Failure(error=type(error).__name__, message=str(error))
-        return JSONResponse(body.model_dump(), status)
+        return failed(error, status)
+
+    @app.exception_handler(RequestValidationError)
+    def refuse(_request: Request, error: RequestValidationError) -> JSONResponse:
+        return failed(input_error(error.errors()), 422)
+
+    @app.exception_handler(HTTPException)
+    def misdirected(request: Request, error: HTTPException) -> JSONResponse:
+        """Answer for Starlette and FastAPI: no such path, method or JSON."""
+        phrase = HTTPStatus(error.status_code).phrase.lower()
+        kind = NotFoundError if error.status_code == HTTPStatus.NOT_FOUND else InputError
+        answer = failed(kind(f"{request.method} {request.url.path}: {phrase}"), error.status_code)
+        answer.headers.update(error.headers or {})
+        return answer
 
     return app
+
+
+def failed(error: WgbindError, status: int) -> JSONResponse:
+    """Make the answer that tells of an error."""
+    return JSONResponse(Failure.of(error).model_dump(), status)

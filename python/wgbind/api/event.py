@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from wgbind.api.status import WirePublicKey
+from wgbind.api.wire import WirePublicKey
 
 
 class PeerEvent(BaseModel):

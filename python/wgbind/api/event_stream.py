@@ -5,15 +5,16 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING
 
-from wgbind.api.connection import connect, connect_async, failure, http_errors
+from wgbind.api.connection import failure, http_errors
 from wgbind.api.event_source import decode
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import AsyncIterator
     from types import TracebackType
 
     from typing_extensions import Self
 
+    from wgbind.api.connection import Gate
     from wgbind.api.event import PeerEvent
 
 _CALL = ("GET", "/v1/events")
@@ -26,17 +27,17 @@ class EventStream:
     listens and `StateError` if the server is gone without a word.
 
     Args:
-        control_socket: Path of the server's Unix socket.
+        gate: Where the server's API is.
     """
 
-    def __init__(self, control_socket: Path) -> None:
-        self._path = control_socket
-        with ExitStack() as undo, http_errors(control_socket):
-            http = undo.enter_context(connect(control_socket))
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        with ExitStack() as undo, http_errors(gate):
+            http = undo.enter_context(gate.client())
             answer = undo.enter_context(http.stream(*_CALL))
             if not answer.is_success:
                 answer.read()
-                raise failure(control_socket, answer)
+                raise failure(gate, answer)
             self._lines = answer.iter_lines()
             next(self._lines, None)  # a comment: the server has begun to listen
             self._undo = undo.pop_all()
@@ -49,7 +50,7 @@ class EventStream:
         return self
 
     def __next__(self) -> PeerEvent:
-        with http_errors(self._path):
+        with http_errors(self._gate):
             for line in self._lines:
                 if (event := decode(line)) is not None:
                     return event
@@ -71,35 +72,35 @@ class EventStream:
 class AsyncEventStream:
     """An `EventStream` for asyncio: `async with` listens, `async for` takes.
 
+    Without `async with`, it listens from the first event that is waited for.
+
     Args:
-        control_socket: Path of the server's Unix socket.
+        gate: Where the server's API is.
     """
 
-    def __init__(self, control_socket: Path) -> None:
-        self._path = control_socket
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
         self._undo = AsyncExitStack()
+        self._lines: AsyncIterator[str] | None = None
+
+    async def aclose(self) -> None:
+        """Hang up. A second call does nothing."""
+        await self._undo.aclose()
 
     async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as undo:
-            with http_errors(self._path):
-                http = await undo.enter_async_context(connect_async(self._path))
-                answer = await undo.enter_async_context(http.stream(*_CALL))
-                if not answer.is_success:
-                    await answer.aread()
-                    raise failure(self._path, answer)
-                self._lines = answer.aiter_lines()
-                await anext(self._lines, None)
-            self._undo = undo.pop_all()
+        await self._open()
         return self
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> PeerEvent:
-        with http_errors(self._path):
-            async for line in self._lines:
+        lines = self._lines or await self._open()
+        with http_errors(self._gate):
+            async for line in lines:
                 if (event := decode(line)) is not None:
                     return event
+        await self.aclose()
         raise StopAsyncIteration
 
     async def __aexit__(
@@ -108,4 +109,18 @@ class AsyncEventStream:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._undo.aclose()
+        await self.aclose()
+
+    async def _open(self) -> AsyncIterator[str]:
+        async with AsyncExitStack() as undo:
+            with http_errors(self._gate):
+                http = await undo.enter_async_context(self._gate.async_client())
+                answer = await undo.enter_async_context(http.stream(*_CALL))
+                if not answer.is_success:
+                    await answer.aread()
+                    raise failure(self._gate, answer)
+                lines = answer.aiter_lines()
+                await anext(lines, None)
+            self._undo = undo.pop_all()
+        self._lines = lines
+        return lines

@@ -2,30 +2,12 @@
 
 from datetime import datetime
 from ipaddress import IPv4Interface, IPv6Interface
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    PlainSerializer,
-    PlainValidator,
-    WithJsonSchema,
-)
+from pydantic import BaseModel, ConfigDict
 
-from wgbind._native import PublicKey
 from wgbind.api.firewall import RuleReport
-
-
-def _parse_public_key(value: Any) -> PublicKey:  # noqa: ANN401 (what came over the wire)
-    return value if isinstance(value, PublicKey) else PublicKey(value)
-
-
-WirePublicKey = Annotated[
-    PublicKey,
-    PlainValidator(_parse_public_key),
-    PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "description": "base64"}),
-]
+from wgbind.api.wire import WirePublicKey
 
 
 class _Report(BaseModel):
@@ -116,3 +98,21 @@ class ServerStatus(_Report):
     forwards: tuple[RuleReport, ...] = ()
     refused: dict[str, int] = {}
     problems: tuple[str, ...] = ()
+
+
+class ServerInfo(_Report):
+    """Who answers.
+
+    Attributes:
+        name: The interface's name.
+        version: Of wgbind.
+        groups: Names of groups that the settings name.
+        endpoint: What client configurations say, "host:port"; None if it cannot be guessed.
+        endpoint_remark: What to know about it: that it was guessed, that it is private.
+    """
+
+    name: str
+    version: str
+    groups: tuple[str, ...]
+    endpoint: str | None
+    endpoint_remark: str | None

@@ -10,18 +10,20 @@ from threading import Event, RLock, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from wgbind._native import Device
-from wgbind.api.app import make_app
+from wgbind._native import Device, __version__
 from wgbind.api.broadcast import Broadcast
-from wgbind.api.listener import Listener
+from wgbind.api.status import ServerInfo
 from wgbind.errors import StateError, StoreError, WgbindError
 from wgbind.firewall import apply as firewall
 from wgbind.net.host import host_view
+from wgbind.server.advertised import advertise
 from wgbind.server.configuration import Configuration
 from wgbind.server.events import EventReader
 from wgbind.server.expiry import Expiry
 from wgbind.server.firewall import firewall_report
+from wgbind.server.listeners import make_listeners
 from wgbind.server.lock import Lock
+from wgbind.server.peers import StoredPeers
 from wgbind.server.policy import resolve
 from wgbind.server.privilege import require_net_admin
 from wgbind.server.reconciler import Desired, Reconciler
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from wgbind.api.firewall import FirewallReport
     from wgbind.api.status import ServerStatus
     from wgbind.keys import PublicKey
+    from wgbind.server.advertised import Advertised
     from wgbind.settings.model import ServerSettings
     from wgbind.settings.paths import Paths
 
@@ -53,12 +56,17 @@ class Node:
         paths: The server's files.
 
     Attributes:
+        name: Its interface.
+        paths: Its files.
         events: What happens to its peers.
+        peers: Its peers.
     """
 
     def __init__(self, paths: Paths) -> None:
+        self.name = paths.name
+        self.paths = paths
         self.events = Broadcast()
-        self._paths = paths
+        self.peers = StoredPeers(self)
         self._undo = ExitStack()
         self._converging = RLock()
         self._stopping = False
@@ -78,18 +86,18 @@ class Node:
 
         Raises `StateError` if it runs already, and any other `WgbindError`.
         """
-        name = self._paths.name
+        name = self.paths.name
         require_net_admin(f"starting {name}")
         with ExitStack() as undo, ExitStack() as undo_failure:
-            make_folder(self._paths.run_dir)
-            undo.callback(Lock.acquire(self._paths.lock).release)
-            fresh = not self._paths.settings.exists()
+            make_folder(self.paths.run_dir)
+            undo.callback(Lock.acquire(self.paths.lock).release)
+            fresh = not self.paths.settings.exists()
             if fresh:
-                self._configuration = Configuration.create(self._paths)
-                undo_failure.callback(self._paths.settings.unlink)
-                undo_failure.callback(self._paths.private_key.unlink)
+                self._configuration = Configuration.create(self.paths)
+                undo_failure.callback(self.paths.settings.unlink)
+                undo_failure.callback(self.paths.private_key.unlink)
             else:
-                self._configuration = Configuration.load(self._paths)
+                self._configuration = Configuration.load(self.paths)
                 self._store = undo.enter_context(self._open_store())
 
             settings, private_key = self._configuration.settings, self._configuration.private_key
@@ -99,7 +107,7 @@ class Node:
                 workers=None if settings.device.workers == "auto" else settings.device.workers,
                 without=settings.device.without,
             )
-            self._reconciler = Reconciler(self._device, self._paths)
+            self._reconciler = Reconciler(self._device, self.paths)
             watcher = Thread(target=self._watch, name="wgbind-watch", daemon=True)
             # In reverse: the device closes while the firewall still stands.
             undo.callback(self._reconciler.release)
@@ -115,12 +123,15 @@ class Node:
             self._note(tuple(self._reconciler.apply(self._desired())))
 
             self._started_at = datetime.now(timezone.utc)
-            listener = Listener(make_app(self), self._paths.control_socket)
-            undo.callback(listener.close)
-            # It waits for the calls under way, and to listen is one without an end.
+            listeners = []
+            for listener in make_listeners(self, self.paths, settings.api):
+                undo.callback(listener.close)
+                listeners.append(listener)
+            # They wait for the calls under way, and to listen is one without an end.
             undo.callback(self.events.close)
             reader.start()
-            listener.start()
+            for listener in listeners:
+                listener.start()
             watcher.start()
             undo_failure.pop_all()
             self._undo = undo.pop_all()
@@ -130,19 +141,45 @@ class Node:
         """Take the server down and give back what it changed on the host."""
         self._stopping = True
         self._undo.close()
-        _log.info("%s is down", self._paths.name)
+        _log.info("%s is down", self.paths.name)
 
     def wait(self, timeout: float | None = None) -> str | None:
         """Wait until the server ends by itself; return why, or None after `timeout` seconds."""
         self._ended.wait(timeout)
         return self._end
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What the host refused so far; it is tried again."""
+        return self._problems
+
+    def configuration(self) -> Configuration:
+        """Return the settings and the private key that it works by."""
+        return self._configuration
+
+    def advertised(self) -> Advertised:
+        """Return where client configurations say that it is."""
+        settings = self._configuration.settings
+        port = settings.interface.listen_port or self._device.status().listen_port
+        return advertise(settings, port, host_view(settings.fwmark))
+
+    def info(self) -> ServerInfo:
+        """Say who it is."""
+        advertised = self.advertised()
+        return ServerInfo(
+            name=self.name,
+            version=__version__,
+            groups=self._configuration.settings.policy.groups,
+            endpoint=None if advertised.endpoint is None else str(advertised.endpoint),
+            endpoint_remark=advertised.remark,
+        )
+
     def status(self) -> ServerStatus:
         """Read the state of the server and its peers."""
         return report(
-            self._paths.name,
+            self.paths.name,
             self._configuration,
-            self._store.peers(self._paths.name),
+            self._store.peers(self.paths.name),
             Running(
                 os.getpid(),
                 self._started_at,
@@ -155,8 +192,8 @@ class Node:
     def firewall(self) -> FirewallReport:
         """Describe the rules in force."""
         settings = self._configuration.settings
-        policy = resolve(self._paths.name, settings, (), host_view())
-        return firewall_report(policy, firewall.current(self._paths.name) or firewall.Counters({}))
+        policy = resolve(self.paths.name, settings, (), host_view())
+        return firewall_report(policy, firewall.current(self.paths.name) or firewall.Counters({}))
 
     def converge(self) -> tuple[str, ...]:
         """Bring device and host to what the store says now; return what could not be done.
@@ -179,24 +216,24 @@ class Node:
         Raises `SettingsError` and the like for what is wrong in the files; nothing changed then.
         """
         with self._converging:
-            configuration = Configuration.load(self._paths)
+            configuration = Configuration.load(self.paths)
             fixed = _fixed(self._configuration.settings)
             changed = [
                 key for key, value in _fixed(configuration.settings).items() if value != fixed[key]
             ]
             if changed:
                 raise StateError(
-                    f"{self._paths.settings}: {', '.join(changed)} changed;"
+                    f"{self.paths.settings}: {', '.join(changed)} changed;"
                     " stop and start the server"
                 )
             self._configuration = configuration
             return self.converge()
 
     def _open_store(self) -> Store:
-        return Store.open(self._paths, self._configuration.settings)
+        return Store.open(self.paths, self._configuration.settings)
 
     def _desired(self) -> Desired:
-        peers = self._store.peers(self._paths.name)
+        peers = self._store.peers(self.paths.name)
         self._names_before = self._names
         self._names = {peer.public_key: peer.name for peer in peers}
         settings, private_key = self._configuration.settings, self._configuration.private_key
@@ -251,7 +288,7 @@ class Node:
 
 def _fixed(settings: ServerSettings) -> dict[str, object]:
     """Return what only a start applies, by key."""
-    sections = {"store": settings.store, "device": settings.device}
+    sections = {"store": settings.store, "device": settings.device, "api": settings.api}
     return {f"{name}.{key}": value for name, section in sections.items() for key, value in section}
 
 

@@ -7,9 +7,9 @@ import re
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from wgbind.api.change import NewPeer
 from wgbind.errors import ConflictError, InputError
 from wgbind.keys import PublicKey
-from wgbind.server.peers import NewPeer
 from wgbind.settings.address import parse_address, parse_network, parse_peer_endpoint
 from wgbind.settings.client import ClientOverrides
 from wgbind.store.expiry import parse_expiry
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from wgbind.server.peers import Peers
+    from wgbind.api.peers import Peers
     from wgbind.store.peer import Peer
 
 
@@ -50,18 +50,12 @@ class PeerTable:
 
     def add_to(self, peers: Peers) -> Sequence[Peer]:
         """Add all the peers, or none; raises as `Peers.add` does, with the line."""
-        line = 0
-
-        def new() -> Iterator[NewPeer]:
-            nonlocal line
-            for line, peer in self._rows:  # noqa: B007 (for the message)
-                yield peer
-
         try:
-            return peers.add_many(new())
+            return peers.add_many([peer for _, peer in self._rows])
         except (InputError, ConflictError) as error:
-            if not line:
+            if error.item is None:
                 raise
+            line, _ = self._rows[error.item]
             raise type(error)(f"{self._path}:{line}: {error}") from None
 
     def _read(self, file: Iterator[str]) -> Iterator[tuple[int, NewPeer]]:

@@ -10,33 +10,29 @@ import sys
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, TypeVar
 
-from wgbind.api.client import Client
-from wgbind.api.connection import UnreachableError
-from wgbind.api.event_stream import AsyncEventStream
-from wgbind.errors import NotFoundError, StateError, revive
-from wgbind.net.host import host_view
+from wgbind.errors import NotFoundError, PrivilegeError, StateError, revive
 from wgbind.server import lock
-from wgbind.server.advertised import advertise
-from wgbind.server.configuration import Configuration
-from wgbind.server.firewall import Firewall
-from wgbind.server.peers import Peers
 from wgbind.server.privilege import require_net_admin
-from wgbind.server.report import report
+from wgbind.server.server_peers import ServerPeers
 from wgbind.settings.files import make_folder
 from wgbind.settings.paths import Paths
-from wgbind.store.store import Store
 
+# What a call needs is imported by it: most need either the store or the API.
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
     from typing_extensions import Self
 
-    from wgbind.api.event_stream import EventStream
+    from wgbind.api.event_stream import AsyncEventStream, EventStream
     from wgbind.api.firewall import FirewallReport
+    from wgbind.api.peers import Peers
+    from wgbind.api.remote import RemoteServer
     from wgbind.api.status import PeerReport, ServerStatus
     from wgbind.keys import PublicKey
     from wgbind.server.advertised import Advertised
+    from wgbind.server.configuration import Configuration
+    from wgbind.server.firewall import Firewall
     from wgbind.server.node import Node
 
 # A start takes a second, a stop less.
@@ -60,15 +56,23 @@ class Server:
     def __init__(self, name: str = "wg0", *, paths: Paths | None = None) -> None:
         self.paths = Paths.of(name) if paths is None else paths
         self.name = self.paths.name
-        self.peers = Peers(self)
-        self.firewall = Firewall(self)
+        self.peers: Peers = ServerPeers(self)
         self._node: Node | None = None
+
+    @property
+    def firewall(self) -> Firewall:
+        """What it lets pass."""
+        from wgbind.server.firewall import Firewall
+
+        return Firewall(self)
 
     def init(self) -> Configuration:
         """Write new settings that collide with nothing on this host, and a new private key.
 
         Raises `ConflictError` if there are settings or a key already; they stay as they are.
         """
+        from wgbind.server.configuration import Configuration
+
         return Configuration.create(self.paths)
 
     def configuration(self) -> Configuration:
@@ -77,6 +81,8 @@ class Server:
         Raises `NotFoundError` if there are none, `SettingsError` for a mistake in them,
         `PrivilegeError` if this process may not read them.
         """
+        from wgbind.server.configuration import Configuration
+
         return Configuration.load(self.paths)
 
     def start(self) -> None:
@@ -164,7 +170,7 @@ class Server:
         """
         if self._node is not None:
             return self._node.reload()
-        problems = self._call(Client.reload)
+        problems = self._call(lambda remote: remote.reload())
         if problems is None:
             raise self._stopped()
         return problems
@@ -176,9 +182,12 @@ class Server:
         """
         if self._node is not None:
             return self._node.status()
-        status = self._call(Client.status)
+        status = self._call(lambda remote: remote.status())
         if status is not None:
             return status
+        from wgbind.server.report import report
+        from wgbind.store.store import Store
+
         configuration = self.configuration()
         with Store.open(self.paths, configuration.settings) as store:
             return report(self.name, configuration, store.peers(self.name), None)
@@ -187,10 +196,14 @@ class Server:
         """Describe the rules that the running server has applied; None if it is stopped."""
         if self._node is not None:
             return self._node.firewall()
-        return self._call(Client.firewall)
+        return self._call(lambda remote: remote.firewall_in_force())
 
     def peer_report(self, which: str | PublicKey) -> PeerReport:
         """Describe one peer, by name or public key; raise `NotFoundError`."""
+        if self._node is None:
+            report = self._call(lambda remote: remote.peer_report(which))
+            if report is not None:
+                return report
         key = self.peers.get(which).public_key
         for peer in self.status().peers:
             if peer.public_key == key:
@@ -202,16 +215,19 @@ class Server:
 
         Raises `StateError` if it does not run, and while iterating if it is killed.
         """
-        events = self._call(Client.events)
+        events = self._call(lambda remote: remote.events())
         if events is None:
             raise self._stopped()
         return events
 
     def events_async(self) -> AsyncEventStream:
         """Return `events` for asyncio: `async with` it, then `async for`; errors as there."""
-        if self.pid() is None:
+        from wgbind.api.connection import Gate
+        from wgbind.api.event_stream import AsyncEventStream
+
+        if not self._runs():
             raise self._stopped()
-        return AsyncEventStream(self.paths.control_socket)
+        return AsyncEventStream(Gate(self.paths.control_socket))
 
     def converge(self) -> tuple[str, ...]:
         """Let the server, if it runs, apply what the store says now.
@@ -220,7 +236,21 @@ class Server:
         """
         if self._node is not None:
             return self._node.converge()
-        return self._call(Client.converge) or ()
+        return self._call(lambda remote: remote.converge()) or ()
+
+    def with_peers(self, call: Callable[[Peers], _Answer]) -> _Answer:
+        """Call with the peers as whoever runs the server has them or, if it is stopped, the store.
+
+        Raises what `call` raises, and `StateError` if the server does not answer.
+        """
+        if self._node is not None:
+            return call(self._node.peers)
+        answer = self._call(lambda remote: (call(remote.peers),))
+        if answer is not None:
+            return answer[0]
+        from wgbind.server.peers import StoredPeers
+
+        return call(StoredPeers(self))
 
     def wait(self, timeout: float | None = None) -> str | None:
         """Wait until the server of this process ends by itself.
@@ -238,9 +268,19 @@ class Server:
 
     def advertised(self) -> Advertised:
         """Return where client configurations say that the server is."""
+        from wgbind.server.advertised import Advertised, advertise
+        from wgbind.settings.address import Endpoint
+
+        if self._node is not None:
+            return self._node.advertised()
+        info = self._call(lambda remote: remote.info())
+        if info is not None:
+            endpoint = None if info.endpoint is None else Endpoint.parse(info.endpoint)
+            return Advertised(endpoint, info.endpoint_remark)
+        from wgbind.net.host import host_view
+
         settings = self.configuration().settings
-        port = settings.interface.listen_port
-        return advertise(settings, port or self.status().listen_port, host_view(settings.fwmark))
+        return advertise(settings, settings.interface.listen_port, host_view(settings.fwmark))
 
     def __enter__(self) -> Self:
         self.start()
@@ -255,21 +295,43 @@ class Server:
         if self._node is not None:
             self.stop()
 
-    def _call(self, call: Callable[[Client], _Answer]) -> _Answer | None:
+    def _call(self, call: Callable[[RemoteServer], _Answer]) -> _Answer | None:
         """Call the server in its process; None if it is stopped.
 
         One that is starting or stopping holds its lock and does not listen: wait for it.
         """
+        if not self._runs():
+            return None
+        from wgbind.api.connection import Gate, UnreachableError
+        from wgbind.api.remote import RemoteServer
+
         deadline = monotonic() + _PATIENCE_SECONDS
-        while self.pid() is not None:
+        while True:
             try:
-                with Client(self.paths.control_socket) as client:
-                    return call(client)
+                with RemoteServer(Gate(self.paths.control_socket), self.name) as remote:
+                    return call(remote)
             except UnreachableError:
                 if monotonic() > deadline:
                     raise
             sleep(0.05)
-        return None
+            if not self._runs():
+                return None
+
+    def _runs(self) -> bool:
+        """Tell whether it runs in some process.
+
+        Who is let in at the control socket alone, and not to the lock, sees no more than that.
+        """
+        try:
+            return self.pid() is not None
+        except PrivilegeError:
+            try:
+                self.paths.control_socket.stat()
+            except OSError:
+                pass
+            else:
+                return True
+            raise
 
     def _release_host(self) -> bool:
         from wgbind.server.reconciler import release_host

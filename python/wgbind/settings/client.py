@@ -39,7 +39,8 @@ def _split_commas(texts: Iterable[str]) -> list[str]:
     return [part.strip() for text in texts for part in text.split(",")]
 
 
-def _parse_dns(value: str) -> Address | str:
+def parse_resolver(value: str) -> Address | str:
+    """Parse the address of a name server, or a domain to search; raise `InputError`."""
     return parse_address(value) if re.fullmatch(r"[0-9.]+|.*:.*", value) else parse_domain(value)
 
 
@@ -88,7 +89,7 @@ _ExcludedIps: TypeAlias = Annotated[
 _Dns: TypeAlias = tuple[
     Annotated[
         Address | str,
-        text(_parse_dns, *get_args(Address)),
+        text(parse_resolver, *get_args(Address)),
         PlainSerializer(str),
         WithJsonSchema({"type": "string"}),
     ],

@@ -22,6 +22,7 @@ from wgbind.settings.address import (
     InterfaceAddress,
     parse_interface_address,
 )
+from wgbind.settings.api import ApiSettings
 from wgbind.settings.client import ClientSettings
 from wgbind.settings.device import DeviceSettings
 from wgbind.settings.number import MTU_MAX, MTU_MIN_IPV4, MTU_MIN_IPV6, Integer, Mtu
@@ -106,6 +107,7 @@ class ServerSettings(Section):
     client: ClientSettings = ClientSettings()
     store: StoreSettings = StoreSettings()
     device: DeviceSettings = DeviceSettings()
+    api: ApiSettings = ApiSettings()
 
     @property
     def fwmark(self) -> int:

@@ -1,4 +1,4 @@
-"""The file of a server's private key: one line of base64, as `wg genkey` writes it."""
+"""Files of keys, that of a server's private key above all: one line, as `wg genkey` writes it."""
 
 from __future__ import annotations
 
@@ -36,20 +36,8 @@ def read_private_key(path: Path) -> PrivateKey:
     `NotFoundError` and `PrivilegeError`.
     """
     try:
-        with path.open("rb") as file:
-            problem = exposure(os.fstat(file.fileno()))
-            data = file.read(_LONGEST)
-    except FileNotFoundError:
-        raise NotFoundError(f"{path}: there is no such private key; restore it") from None
-    except PermissionError:
-        raise PrivilegeError(f"{path}: you may not read the private key; run as root") from None
-    except OSError as error:
-        raise SettingsError(f"{path}: private key: {error.strerror}; name a plain file") from None
-    if problem is not None:
-        raise SettingsError(f"{path}: private key: {problem}")
-    try:
-        return PrivateKey(data.decode("ascii").strip())
-    except (KeyFormatError, UnicodeDecodeError):
+        return PrivateKey(read_key_file(path, "private key"))
+    except KeyFormatError:
         raise SettingsError(
             f"{path}: it holds no private key; `wgbind key gen` makes one"
         ) from None
@@ -58,16 +46,47 @@ def read_private_key(path: Path) -> PrivateKey:
 def create_private_key(path: Path) -> PrivateKey:
     """Make a new private key and its file, mode 0600; the folder must exist.
 
+    Raises as `create_key_file` does.
+    """
+    private_key = PrivateKey.generate()
+    create_key_file(path, private_key.reveal(), "private key")
+    return private_key
+
+
+def read_key_file(path: Path, what: str) -> str:
+    """Read the line in the file of a key, which is closed to other users; `what` names it.
+
+    Raises `KeyFormatError` for what is not even text, and as `read_private_key` does.
+    """
+    try:
+        with path.open("rb") as file:
+            problem = exposure(os.fstat(file.fileno()))
+            data = file.read(_LONGEST)
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: there is no such {what}; restore it") from None
+    except PermissionError:
+        raise PrivilegeError(f"{path}: you may not read the {what}; run as root") from None
+    except OSError as error:
+        raise SettingsError(f"{path}: {what}: {error.strerror}; name a plain file") from None
+    if problem is not None:
+        raise SettingsError(f"{path}: {what}: {problem}")
+    try:
+        return data.decode("ascii").strip()
+    except UnicodeDecodeError:
+        raise KeyFormatError(f"{path}: it holds no key") from None
+
+
+def create_key_file(path: Path, key: str, what: str) -> None:
+    """Make the file of a new key, mode 0600; the folder must exist. `what` names the key.
+
     Raises `ConflictError` if there is a file already, `PrivilegeError`, and `SettingsError` if it
     cannot be written.
     """
-    private_key = PrivateKey.generate()
     try:
-        atomic_write(path, f"{private_key.reveal()}\n".encode(), 0o600, replace=False)
+        atomic_write(path, f"{key}\n".encode(), 0o600, replace=False)
     except FileExistsError:
-        raise ConflictError(f"{path}: there is a private key already; it stays") from None
+        raise ConflictError(f"{path}: there is a {what} already; it stays") from None
     except PermissionError:
-        raise PrivilegeError(f"{path}: you may not write the private key; run as root") from None
+        raise PrivilegeError(f"{path}: you may not write the {what}; run as root") from None
     except OSError as error:
-        raise SettingsError(f"{path}: private key: {error.strerror}; check the folder") from None
-    return private_key
+        raise SettingsError(f"{path}: {what}: {error.strerror}; check the folder") from None

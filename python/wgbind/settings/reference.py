@@ -12,7 +12,7 @@ from wgbind.errors import InputError
 from wgbind.settings.address import Network, parse_address, parse_network
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from wgbind.settings.service import Service
 
@@ -39,7 +39,7 @@ NAME_PATTERN = "^[a-z][a-z0-9_-]{0,30}$"
 """Names of groups, networks and services, as a regular expression of JSON Schema, too."""
 
 _RESERVED = frozenset({*WORDS, "allow", "deny", "group", "log", "masquerade", "net", "peer"})
-_PEER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.@+-]{0,62}")
+PEER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.@+-]{0,62}")
 
 
 def parse_name(text: str, kind: str) -> str:
@@ -89,7 +89,7 @@ class Reference:
             raise InputError("a name is missing before or behind a comma or the arrow")
         kind, colon, name = text.partition(":")
         if colon and kind == "peer":
-            if _PEER_NAME.fullmatch(name) is None:
+            if PEER_NAME.fullmatch(name) is None:
                 raise InputError(f"{text!r}: {name!r} is not the name of a peer, as in peer:alice")
             return cls("peer", name)
         if colon and kind == "group":
@@ -111,6 +111,14 @@ class Reference:
         if self.kind == "peer":
             return f"peer:{self.name}"
         return self.name or self.kind
+
+
+def require_groups(names: Iterable[str], groups: Sequence[str]) -> frozenset[str]:
+    """Return names that are among `groups`; raise `InputError` for one that is not."""
+    found = frozenset(names)
+    for name in sorted(found):
+        Reference.parse(f"group:{name}", Vocabulary(tuple(groups)))
+    return found
 
 
 def _known(name: str, kind: str, names: tuple[str, ...]) -> str:

@@ -87,6 +87,13 @@ class Addition:
         self._write()
         return self._added
 
+    def settle(self) -> None:
+        """Write what is not written yet; others may change what is there before the next `add`."""
+        self._write()
+        self._free = []
+        self._names.clear()
+        self._keys.clear()
+
     def _allot(self) -> tuple[Address, ...]:
         if not self._free:
             self._write()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from wgbind.store.peer import normal, require_timely, require_valid
 from wgbind.store.schema import peer_table, revision_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from sqlalchemy import Connection
@@ -80,6 +81,20 @@ class Store:
         """Return the peer with the name or public key `which`; raise `NotFoundError`."""
         with self._database.reading() as connection:
             return _find(connection, server, which)[1]
+
+    @contextmanager
+    def transaction(
+        self, server: str, *, pools: Sequence[InterfaceAddress]
+    ) -> Iterator[Transaction]:
+        """Give a transaction, whose changes are on the disk when the block ends, or none of them.
+
+        `pools` are the server's own addresses with their networks.
+        """
+        parse_interface_name(server)
+        with self._database.writing() as connection:
+            transaction = Transaction(connection, server, pools)
+            yield transaction
+            transaction.finish()
 
     def add_peer(
         self,
@@ -163,6 +178,38 @@ class Store:
             for row_id in found:
                 connection.execute(delete(peer_table).where(peer_table.c.id == row_id))
         return list(found.values())
+
+
+class Transaction:
+    """Changes of one server's peers, in any order, that are kept together or not at all."""
+
+    def __init__(
+        self, connection: Connection, server: str, pools: Sequence[InterfaceAddress]
+    ) -> None:
+        self._connection = connection
+        self._server = server
+        self._pools = pools
+        self._addition = Addition(connection, server, pools)
+
+    def add(self, name: str, fields: PeerFields) -> Peer:
+        """Add a peer; return and raise as `Store.add_peers` does."""
+        return self._addition.add(name, fields)
+
+    def edit(self, which: str | PublicKey, edit: Callable[[Peer], Peer]) -> Peer:
+        """Make of a peer what `edit` makes of it; return and raise as `Store.edit_peers` does."""
+        self._addition.settle()
+        return _edit(self._connection, self._server, which, edit, self._pools)
+
+    def remove(self, which: str | PublicKey) -> Peer:
+        """Remove a peer and return what it was; raise `NotFoundError`."""
+        self._addition.settle()
+        row_id, peer = _find(self._connection, self._server, which)
+        self._connection.execute(delete(peer_table).where(peer_table.c.id == row_id))
+        return peer
+
+    def finish(self) -> None:
+        """Write what is not written yet."""
+        self._addition.settle()
 
 
 def _edit(
