@@ -190,6 +190,10 @@ class DeviceStatus:
         that led to a session; "queued" is how many initiations wait now.
         """
 
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time of the workers, the threads that move packets."""
+
 @final
 class Event:
     """Something that happened to one peer.

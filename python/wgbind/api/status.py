@@ -70,6 +70,7 @@ class ServerStatus(_Report):
         drops: Packets and datagrams that the device dropped since its start, by reason.
         handshakes: "initiated", "answered", "cookies": messages that it sent since then;
             "completed": sessions that came of them; "queued": initiations that wait now.
+        data_path_cpu_seconds: CPU time of the threads that move packets.
         rules: The firewall's rules in force, the presets' too, and what they counted; empty if
             stopped.
         forwards: The forwarded ports, likewise.
@@ -94,6 +95,7 @@ class ServerStatus(_Report):
     features: dict[str, Literal["on", "off", "refused"]] = {}
     drops: dict[str, int] = {}
     handshakes: dict[str, int] = {}
+    data_path_cpu_seconds: float = 0.0
     rules: tuple[RuleReport, ...] = ()
     forwards: tuple[RuleReport, ...] = ()
     refused: dict[str, int] = {}

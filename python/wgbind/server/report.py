@@ -80,6 +80,7 @@ def report(
             "features": running.device.features,
             "drops": running.device.drops,
             "handshakes": running.device.handshakes,
+            "data_path_cpu_seconds": running.device.cpu_seconds,
             "rules": running.firewall.rules,
             "forwards": running.firewall.forwards,
             "refused": running.firewall.refused,

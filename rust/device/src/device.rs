@@ -128,6 +128,8 @@ pub struct Snapshot {
     pub io_drops: IoDrops,
     /// What came of handshakes.
     pub handshakes: HandshakeStats,
+    /// CPU time of all workers together.
+    pub cpu: Duration,
 }
 
 /// Why a device is no more.
@@ -333,6 +335,7 @@ impl Device {
             drops: summary.drops,
             io_drops: summary.io_drops,
             handshakes: summary.handshakes,
+            cpu: summary.cpu,
         })
     }
 

@@ -144,6 +144,7 @@ impl Remote {
             whole.drops += part.drops;
             whole.io_drops += part.io_drops;
             whole.handshakes += part.handshakes;
+            whole.cpu += part.cpu;
         }
         Ok(whole)
     }

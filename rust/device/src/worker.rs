@@ -97,6 +97,8 @@ pub(crate) struct Summary {
     pub(crate) drops: Drops,
     pub(crate) io_drops: IoDrops,
     pub(crate) handshakes: HandshakeStats,
+    /// CPU time of the worker's thread.
+    pub(crate) cpu: Duration,
 }
 
 /// A worker's ways to everybody else.
@@ -382,6 +384,7 @@ impl Worker {
                 udp_send: self.send_drops,
             },
             handshakes: self.tunnel.handshakes(),
+            cpu: sys::thread_cpu_time(),
         }
     }
 }

@@ -148,6 +148,11 @@ impl DeviceStatus {
         self.snapshot.handshakes.iter().collect()
     }
 
+    #[getter]
+    fn cpu_seconds(&self) -> f64 {
+        self.snapshot.cpu.as_secs_f64()
+    }
+
     fn __repr__(&self) -> String {
         let peers = self.snapshot.peers.len();
         format!("DeviceStatus(name={:?}, peers={peers})", self.snapshot.name)

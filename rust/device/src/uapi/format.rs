@@ -69,6 +69,7 @@ mod tests {
             drops: Drops::default(),
             io_drops: IoDrops::default(),
             handshakes: HandshakeStats::default(),
+            cpu: Duration::ZERO,
         }
     }
 
