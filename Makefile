@@ -92,11 +92,17 @@ lint: $(VENV)/.lint $(VENV)/.test $(VENV)/.wheel ## check formats, types, the na
 	$(BIN)/stubtest wgbind._native
 
 .PHONY: schema
-schema: $(VENV)/.wheel ## write docs/policy.schema.json (the policy's JSON Schema) and docs/openapi.json (the API)
+schema: $(VENV)/.wheel ## write what is published in docs/: JSON Schemas of policy and documents, the API
 	$(BIN)/python -c 'from wgbind.settings.schema import policy_schema as s; print(s(), end="")' \
 		> docs/policy.schema.json
+	$(BIN)/python -c 'from wgbind.apply.schema import apply_schema as s; print(s(), end="")' \
+		> docs/apply.schema.json
 	$(BIN)/python -c 'from wgbind.api.document import openapi_document as d; print(d(), end="")' \
 		> docs/openapi.json
+
+.PHONY: help-texts
+help-texts: $(VENV)/.wheel $(VENV)/.test ## write the --help of each command to tests/help/
+	$(BIN)/python tests/unit/help_texts.py
 
 .PHONY: audit
 audit: $(VENV)/.lint ## check the dependencies against the RustSec advisories (fetches their database)

@@ -39,6 +39,7 @@ class Scenario:
 
 
 GO, WGBIND, HUB = "wireguard-go", "wgbind-device", "wgbind-hub"
+WGBIND_SERVER = "wgbind server"
 GOTATUN, BORINGTUN = "gotatun", "boringtun-cli"
 
 BOTH_ENDS = (Pair(GO, GO), Pair(WGBIND, WGBIND), Pair(WGBIND, GO), Pair(GO, WGBIND))

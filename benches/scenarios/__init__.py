@@ -1,6 +1,6 @@
 """All scenarios; one file for each kind of traffic."""
 
-from scenarios import flood, gateway, handshakes, hub, latency, many, talk, tcp, udp
+from scenarios import flood, gateway, handshakes, hub, latency, many, provisioning, talk, tcp, udp
 
 ALL = [
     *tcp.SCENARIOS,
@@ -12,4 +12,5 @@ ALL = [
     *handshakes.SCENARIOS,
     *flood.SCENARIOS,
     *many.SCENARIOS,
+    *provisioning.SCENARIOS,
 ]

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from wgbind.api.remote import RemoteServer
     from wgbind.api.remote_async import AsyncPeers, AsyncServer
     from wgbind.api.status import PeerReport, ServerInfo, ServerStatus
+    from wgbind.apply.application import Applied
+    from wgbind.apply.document import Document
+    from wgbind.apply.report import ApplyPlan
     from wgbind.errors import (
         ConflictError,
         DeviceError,
@@ -53,12 +56,15 @@ if TYPE_CHECKING:
     from wgbind.store.peer import Peer
 
 __all__ = [
+    "Applied",
+    "ApplyPlan",
     "AsyncPeers",
     "AsyncServer",
     "ConflictError",
     "Device",
     "DeviceError",
     "DeviceStatus",
+    "Document",
     "Event",
     "ExplanationReport",
     "FindingReport",
@@ -97,6 +103,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Applied": "wgbind.apply.application",
+    "ApplyPlan": "wgbind.apply.report",
+    "Document": "wgbind.apply.document",
     "AsyncPeers": "wgbind.api.remote_async",
     "AsyncServer": "wgbind.api.remote_async",
     "Device": "wgbind._native",

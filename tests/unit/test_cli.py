@@ -11,60 +11,6 @@ from unit.command import Wgbind, refused
 from wgbind import PrivateKey, Server
 from wgbind.cli import output
 
-OPTIONS = {
-    "": {"--version"},
-    "doctor": {"--json"},
-    "firewall show": {"--server", "--json"},
-    "firewall check": {"--server", "--json"},
-    "firewall plan": {"--server", "--json"},
-    "firewall explain": {"--server", "--json"},
-    "key gen": {"--json"},
-    "key pub": {"--json"},
-    "key psk": {"--json"},
-    "server init": {"--json"},
-    "server start": {"--foreground", "--json"},
-    "server stop": set(),
-    "server status": {"--json"},
-    "server events": {"--json"},
-    "server reload": set(),
-    "peer add": {
-        *("--server", "--public-key", "--address", "--route", "--group", "--psk", "--no-psk"),
-        *("--allowed-ips", "--exclude", "--dns", "--description", "--expires"),
-        *("--from", "--out", "--qr", "--no-qr", "--json"),
-    },
-    "peer config": {"--server", "--qr", "--no-qr", "--json"},
-    "peer disable": {"--server", "--json"},
-    "peer enable": {"--server", "--expires", "--json"},
-    "peer list": {"--server", "--group", "--state", "--sort", "--json"},
-    "peer rotate": {"--server", "--public-key", "--qr", "--no-qr", "--json"},
-    "peer set": {
-        *("--server", "--name", "--description", "--expires", "--endpoint", "--keepalive"),
-        *("--address", "--route", "--psk", "--group", "--no-group"),
-        *("--allowed-ips", "--exclude", "--dns", "--json"),
-    },
-    "peer show": {"--server", "--json"},
-    "peer remove": {"--server", "--yes", "--json"},
-}
-
-
-@pytest.mark.parametrize("command", OPTIONS)
-def test_help_names_options_and_exit_codes(wgbind: Wgbind, command: str) -> None:
-    helped = wgbind(*command.split(), "--help")
-    assert helped.code == 0
-    assert helped.err == ""
-    assert "Exit codes: 0 done, 1 refused or failed, 2 wrong input." in helped.out
-    assert set(re.findall(r"--[a-z-]+", helped.out)) == OPTIONS[command] | {"--help"}
-    assert max(map(len, helped.out.splitlines())) <= 80
-
-
-def test_help_lists_every_command(wgbind: Wgbind) -> None:
-    for group in ("server", "peer", "firewall", "key"):
-        listed = wgbind(group, "--help").out.partition("Commands:")[2]
-        names = {line.split()[0] for line in listed.splitlines() if re.match(r"  [a-z]", line)}
-        assert {f"{group} {name}" for name in names} == {
-            command for command in OPTIONS if command.startswith(f"{group} ")
-        }
-
 
 def test_without_a_command_the_help_comes(wgbind: Wgbind) -> None:
     for arguments in ((), ("server",), ("peer",), ("firewall",), ("key",)):

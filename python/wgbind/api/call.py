@@ -146,7 +146,9 @@ def update(server: str, tag: str, old: Peer, new: Peer) -> Call[Peer]:
     )
 
 
-def client_configurations(peers: Sequence[Peer]) -> Call[Sequence[ClientConfiguration]]:
+def client_configurations(
+    peers: Sequence[Peer], endpoint: str | None
+) -> Call[Sequence[ClientConfiguration]]:
     """Ask for the configurations of peers; private keys that these hold go into the answer."""
 
     def parse(body: bytes, _: Mapping[str, str]) -> Sequence[ClientConfiguration]:
@@ -156,8 +158,9 @@ def client_configurations(peers: Sequence[Peer]) -> Call[Sequence[ClientConfigur
             for peer, each in zip(peers, found, strict=True)
         ]
 
-    names = ConfigurationsRequest(peers=tuple(str(peer.public_key) for peer in peers))
-    return Call("POST", "/v1/configurations", parse, names.model_dump_json())
+    keys = tuple(str(peer.public_key) for peer in peers)
+    request = ConfigurationsRequest(peers=keys, endpoint=endpoint)
+    return Call("POST", "/v1/configurations", parse, request.model_dump_json())
 
 
 def _peers(body: bytes, _headers: Mapping[str, str]) -> Sequence[Peer]:

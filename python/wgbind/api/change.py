@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from wgbind.keys import PresharedKey, PublicKey
+    from wgbind.keys import PresharedKey, PrivateKey, PublicKey
     from wgbind.settings.address import Address, Network
     from wgbind.settings.client import ClientOverrides
     from wgbind.store.peer import Peer, PeerChanges
@@ -30,6 +30,8 @@ class NewPeerFields(TypedDict, total=False):
     client: ClientOverrides | None
     description: str
     expires_at: datetime | None
+    enabled: bool
+    private_key: PrivateKey | None
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,9 @@ class NewPeer:
         client: What its own configuration says other than those of the others.
         description: One line about it.
         expires_at: When the server ceases to serve it, with its time zone; None is never.
+        enabled: Whether it is served until then.
+        private_key: The one of its key, to be kept if the settings say so; with it, `public_key`
+            need not be given.
     """
 
     name: str
@@ -61,6 +66,8 @@ class NewPeer:
     client: ClientOverrides | None = None
     description: str = ""
     expires_at: datetime | None = None
+    enabled: bool = True
+    private_key: PrivateKey | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,11 @@ class NewPeerRecord(_Record):
     expires_at: WireMoment | None = Field(
         default=None, description="When the server ceases to serve it; null is never."
     )
+    enabled: StrictBool = Field(default=True, description="Whether it is served until then.")
+    private_key: WirePrivateKey | None = Field(
+        default=None,
+        description="The one of its key, to be kept if the settings say that clients' keys are.",
+    )
 
     def change(self) -> NewPeer:
         """Return the peer to be made."""
@@ -342,6 +347,10 @@ class ConfigurationsRequest(_Record):
     """Whose configurations are asked for."""
 
     peers: tuple[StrictStr, ...] = Field(description="Names of peers, or public keys.")
+    endpoint: StrictStr | None = Field(
+        default=None,
+        description="By which of client.endpoints in the settings; null is the one for all.",
+    )
 
 
 class ConfigurationRecord(_Record):

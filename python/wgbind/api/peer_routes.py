@@ -162,7 +162,8 @@ def peer_routes(node: Node) -> APIRouter:
     @routes.post("/configurations")
     def configurations(request: ConfigurationsRequest) -> ConfigurationsRecord:
         """Write down what the peers' own ends have to know; they hold their secrets."""
-        found = peers.client_configurations(_found(peers, request.peers))
+        asked = _found(peers, request.peers)
+        found = peers.client_configurations(asked, endpoint=request.endpoint)
         return ConfigurationsRecord(configurations=tuple(map(ConfigurationRecord.of, found)))
 
     return routes

@@ -76,15 +76,21 @@ class Peers(ABC):
         """Return the names of the groups that the settings name."""
 
     @abstractmethod
-    def client_configurations(self, peers: Iterable[Peer]) -> Sequence[ClientConfiguration]:
+    def client_configurations(
+        self, peers: Iterable[Peer], *, endpoint: str | None = None
+    ) -> Sequence[ClientConfiguration]:
         """Write down what the peers' own ends have to know, as `client_configuration` does."""
 
-    def client_configuration(self, peer: Peer) -> ClientConfiguration:
+    def client_configuration(
+        self, peer: Peer, *, endpoint: str | None = None
+    ) -> ClientConfiguration:
         """Write down what the peer's own end has to know; it holds its secrets.
 
-        Raises `InputError` if the settings leave nothing that it reaches through the tunnel.
+        `endpoint` is the name of one in `client.endpoints` of the settings, None the one for all.
+        Raises `InputError` if there is none of that name, or if the settings leave nothing that
+        the peer reaches through the tunnel.
         """
-        return self.client_configurations([peer])[0]
+        return self.client_configurations([peer], endpoint=endpoint)[0]
 
     def add(self, name: str, **fields: Unpack[NewPeerFields]) -> Peer:
         """Add a peer; the fields are those of `NewPeer`.

@@ -131,6 +131,8 @@ class RemotePeers(Peers):
         """As `Peers` says."""
         return self._server.info().groups
 
-    def client_configurations(self, peers: Iterable[Peer]) -> Sequence[ClientConfiguration]:
+    def client_configurations(
+        self, peers: Iterable[Peer], *, endpoint: str | None = None
+    ) -> Sequence[ClientConfiguration]:
         """As `Peers` says."""
-        return self._server.call(call.client_configurations(list(peers)))
+        return self._server.call(call.client_configurations(list(peers), endpoint))

@@ -148,13 +148,17 @@ class AsyncPeers:
         """Return the names of the groups that the settings name."""
         return (await self._server.info()).groups
 
-    async def client_configurations(self, peers: Iterable[Peer]) -> Sequence[ClientConfiguration]:
+    async def client_configurations(
+        self, peers: Iterable[Peer], *, endpoint: str | None = None
+    ) -> Sequence[ClientConfiguration]:
         """Write down what the peers' own ends have to know, as `client_configuration` does."""
-        return await self._server.call(call.client_configurations(list(peers)))
+        return await self._server.call(call.client_configurations(list(peers), endpoint))
 
-    async def client_configuration(self, peer: Peer) -> ClientConfiguration:
+    async def client_configuration(
+        self, peer: Peer, *, endpoint: str | None = None
+    ) -> ClientConfiguration:
         """Write down what the peer's own end has to know; it holds its secrets."""
-        return (await self.client_configurations([peer]))[0]
+        return (await self.client_configurations([peer], endpoint=endpoint))[0]
 
     async def add(self, name: str, **fields: Unpack[NewPeerFields]) -> Peer:
         """Add a peer, as `Peers.add` does."""

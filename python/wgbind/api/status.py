@@ -34,6 +34,7 @@ class PeerReport(_Report):
         description: One line about it.
         enabled: Whether it is served until it expires.
         expires_at: UTC, when the server ceases to serve it; None is never.
+        created_at: UTC; None for a peer that the store does not know.
     """
 
     name: str | None
@@ -50,6 +51,7 @@ class PeerReport(_Report):
     description: str = ""
     enabled: bool = True
     expires_at: datetime | None = None
+    created_at: datetime | None = None
 
 
 class ServerStatus(_Report):

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from wgbind.cli import firewall, key, peer, server
+from wgbind.cli.apply import apply
 from wgbind.cli.doctor import doctor
 from wgbind.cli.output import EXIT_CODES, error
 from wgbind.errors import WgbindError
@@ -21,7 +22,6 @@ app = typer.Typer(
     help="A WireGuard server: start it, add peers, see what they do.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -30,6 +30,7 @@ app.add_typer(server.app, name="server")
 app.add_typer(peer.app, name="peer")
 app.add_typer(firewall.app, name="firewall")
 app.add_typer(key.app, name="key")
+app.command(epilog=EXIT_CODES)(apply)
 app.command(epilog=f"{EXIT_CODES} What blocks is a failure.")(doctor)
 
 

@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from wgbind.cli import complete
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 EXIT_CODES = "Exit codes: 0 done, 1 refused or failed, 2 wrong input."
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-ServerName: TypeAlias = Annotated[str, typer.Option("--server", help="The server's interface.")]
+ServerName: TypeAlias = Annotated[
+    str,
+    typer.Option("--server", help="The server's interface.", autocompletion=complete.servers),
+]
 
 
 def error(message: str) -> None:
@@ -61,11 +66,38 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         typer.echo("  ".join(cells).rstrip())
 
 
+def confirm(question: str, *, yes: bool, required: bool = False) -> None:
+    """Ask on a terminal before what cannot be undone; end the command if the answer is no.
+
+    A script (no terminal on standard input) is not asked. Where it is `required`, it has to say
+    `--yes`: `InputError`.
+    """
+    if yes:
+        return
+    if sys.stdin.isatty():
+        if not typer.confirm(f"{question} It cannot be undone.", err=True):
+            remark("Nothing is changed.")
+            raise typer.Exit(1)
+    elif required:
+        from wgbind.errors import InputError
+
+        raise InputError(f"{question} Nobody is here to answer; give --yes")
+
+
 def warn_if_readable() -> None:
     """Warn if standard output is a file that others can read: a secret goes there."""
     status = os.fstat(sys.stdout.fileno())
     if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
         remark("warning: other users can read the file that this is written to; use umask 077")
+
+
+def moment(text: str | None) -> datetime | None:
+    """Read a date of an option, as `parse_expiry` does; None for None."""
+    if text is None:
+        return None
+    from wgbind.store.expiry import parse_expiry
+
+    return parse_expiry(text, datetime.now(timezone.utc))
 
 
 def ago(moment: datetime | None) -> str:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
+from wgbind.cli import complete
+
 Which: TypeAlias = Annotated[
-    str, typer.Argument(metavar="NAME", help="Name or public key of the peer.")
+    str,
+    typer.Argument(
+        metavar="NAME", help="Name or public key of the peer.", autocompletion=complete.peers
+    ),
 ]
 Qr: TypeAlias = Annotated[
     bool | None,
@@ -33,8 +39,27 @@ Dns: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(metavar="ADDRESS|DOMAIN", help="Its name servers and domains; repeatable."),
 ]
-
-
+Mtu: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="BYTES", help="Its MTU, if it shall not find that out itself."),
+]
+EndpointName: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint",
+        metavar="NAME|all",
+        help="For this one of client.endpoints in the settings, or one file for each.",
+        autocompletion=complete.endpoints,
+    ),
+]
+Out: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="Write it there instead: FILE.conf, FILE.svg or FILE.png (QR codes), FILE.zip or a "
+        "directory.",
+    ),
+]
 Description: TypeAlias = Annotated[
     str | None, typer.Option(metavar="TEXT", help="One line about it.", show_default=False)
 ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from wgbind.cli import complete
 from wgbind.cli.firewall import print_rules
 from wgbind.cli.library import open_server
 from wgbind.cli.output import (
@@ -34,7 +35,10 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="The server's interface.")]
+Name: TypeAlias = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="The server's interface.", autocompletion=complete.servers),
+]
 
 
 @app.command(epilog=EXIT_CODES)
@@ -92,13 +96,35 @@ def stop(name: Name = "wg0") -> None:
 
 
 @app.command(epilog=f"{EXIT_CODES} A server that is stopped is no failure: see the state.")
-def status(name: Name = "wg0", as_json: Json = False) -> None:
-    """Show a server and its peers."""
+def status(
+    name: Name = "wg0",
+    live: Annotated[
+        bool,
+        typer.Option("--watch", "-w", help="Go on showing it, the busiest peers first; q ends."),
+    ] = False,
+    interval: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="Between two looks of --watch.")
+    ] = 1.0,
+    count: Annotated[
+        int | None, typer.Option(min=1, metavar="NUMBER", help="End --watch after so many looks.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a server and its peers.
+
+    With --watch, each peer's traffic is drawn as it was at the latest looks; into a pipe go frames
+    of text, and with --json a line for each look.
+    """
+    if live:
+        from wgbind.cli.watch import watch
+
+        watch(open_server(name).status, interval, count, as_json=as_json)
+        return
     found = open_server(name).status()
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
-    typer.echo(_headline(found))
+    typer.echo(headline(found))
     print_fields(_choices(found) + _traffic(found))
     if len(found.rules) <= _RULES_SHOWN:
         print_rules(found.rules, found.forwards)
@@ -175,7 +201,8 @@ def _print_choices(server: Server) -> None:
     typer.echo(f"After a change: wgbind server reload{_argument(server.name)}")
 
 
-def _headline(status: ServerStatus) -> str:
+def headline(status: ServerStatus) -> str:
+    """Say in a line whether a server runs, and since when."""
     if status.started_at is None:
         return f"{status.name} is stopped"
     from datetime import datetime, timezone

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from wgbind.errors import InputError
 from wgbind.settings.address import Endpoint
 
 if TYPE_CHECKING:
@@ -23,8 +25,15 @@ class Advertised:
     remark: str | None = None
 
 
-def advertise(settings: ServerSettings, listen_port: int, host: HostView) -> Advertised:
-    """Take the endpoint from the settings; else guess it from the host's way to the internet."""
+def advertise(
+    settings: ServerSettings, listen_port: int, host: HostView, name: str | None = None
+) -> Advertised:
+    """Take the endpoint from the settings; else guess it from the host's way to the internet.
+
+    With `name`, it is that one of `client.endpoints`; `InputError` if it is not there.
+    """
+    if name is not None:
+        return Advertised(_named(settings, name).with_port(listen_port))
     if settings.client.endpoint is not None:
         return Advertised(settings.client.endpoint.with_port(listen_port))
     if listen_port == 0:
@@ -42,6 +51,17 @@ def advertise(settings: ServerSettings, listen_port: int, host: HostView) -> Adv
     return Advertised(
         endpoint, "guessed, and private: for clients from outside set client.endpoint"
     )
+
+
+def _named(settings: ServerSettings, name: str) -> Endpoint:
+    endpoints = settings.client.endpoints
+    if name not in endpoints:
+        near = get_close_matches(name, endpoints, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(endpoints) or 'none'}"
+        raise InputError(
+            f"there is no endpoint {name!r}; {hint}; [client.endpoints] in the settings names them"
+        )
+    return endpoints[name]
 
 
 def egress(settings: ServerSettings, host: HostView) -> tuple[str, ...] | None:

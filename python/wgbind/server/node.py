@@ -157,11 +157,11 @@ class Node:
         """Return the settings and the private key that it works by."""
         return self._configuration
 
-    def advertised(self) -> Advertised:
-        """Return where client configurations say that it is."""
+    def advertised(self, endpoint: str | None = None) -> Advertised:
+        """Return where client configurations say that it is, by one of `client.endpoints`."""
         settings = self._configuration.settings
         port = settings.interface.listen_port or self._device.status().listen_port
-        return advertise(settings, port, host_view(settings.fwmark))
+        return advertise(settings, port, host_view(settings.fwmark), endpoint)
 
     def info(self) -> ServerInfo:
         """Say who it is."""

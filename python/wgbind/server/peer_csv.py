@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from wgbind.api.change import NewPeer
 from wgbind.errors import ConflictError, InputError
-from wgbind.keys import PublicKey
-from wgbind.settings.address import parse_address, parse_network, parse_peer_endpoint
+from wgbind.keys import PresharedKey, PrivateKey, PublicKey
+from wgbind.settings.address import Endpoint, parse_address, parse_network, parse_peer_endpoint
 from wgbind.settings.client import ClientOverrides
-from wgbind.store.expiry import parse_expiry
+from wgbind.store.expiry import parse_expiry, utc_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from wgbind.api.peers import Peers
@@ -26,9 +27,10 @@ class PeerTable:
     """The peers in a file in CSV.
 
     The header names columns: `name`, and any of `public_key`, `address`, `route`, `group`,
-    `endpoint`, `keepalive`, `psk` (yes or no), `description`, `expires`, `allowed_ips`, `exclude`
-    and `dns`, as the options of `wgbind peer add`. A cell of several values has spaces between
-    them; an empty one is as if the column were not there.
+    `endpoint`, `keepalive`, `psk` (yes or no), `description`, `expires`, `allowed_ips`, `exclude`,
+    `dns` and `mtu`, as the options of `wgbind peer add`, `enabled` (yes or no), and the secrets
+    `preshared_key` and `private_key`. A cell of several values has spaces between them; an empty
+    one is as if the column were not there.
 
     Args:
         path: The file; raises `OSError` if it cannot be read, `InputError`, with line and column,
@@ -42,6 +44,11 @@ class PeerTable:
                 self._rows = list(self._read(file))
         except (UnicodeDecodeError, csv.Error) as error:
             raise InputError(f"{path}: it is no CSV in UTF-8: {error}") from None
+
+    @property
+    def peers(self) -> list[NewPeer]:
+        """The peers, in the file's order."""
+        return [peer for _, peer in self._rows]
 
     @property
     def names(self) -> list[str]:
@@ -118,7 +125,57 @@ _PARSERS: dict[str, tuple[str, Callable[[str], object]]] = {
     "endpoint": ("endpoint", parse_peer_endpoint),
     "keepalive": ("persistent_keepalive", _seconds),
     "psk": ("preshared_key", _yes),
+    "preshared_key": ("preshared_key", PresharedKey),
+    "private_key": ("private_key", PrivateKey),
+    "enabled": ("enabled", _yes),
     "description": ("description", str),
     "expires": ("expires_at", lambda text: parse_expiry(text, datetime.now(timezone.utc))),
 }
-_CLIENT = {"allowed_ips": "allowed_ips", "exclude": "excluded_ips", "dns": "dns"}
+_CLIENT = {"allowed_ips": "allowed_ips", "exclude": "excluded_ips", "dns": "dns", "mtu": "mtu"}
+
+
+def table(peers: Iterable[Peer], *, secrets: bool) -> str:
+    """Write peers as `PeerTable` reads them; what all leave empty has no column."""
+    rows = [_row(peer, secrets=secrets) for peer in peers]
+    columns = ["name", *(each for each in _COLUMNS if any(row[each] for row in rows))]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _row(peer: Peer, *, secrets: bool) -> dict[str, str]:
+    client = peer.client
+    allowed = client.allowed_ips or ()
+    row = {
+        "name": peer.name,
+        "public_key": str(peer.public_key),
+        "address": _spaced(peer.addresses),
+        "route": _spaced(peer.routed_networks),
+        "group": _spaced(sorted(peer.groups)),
+        "endpoint": "" if peer.endpoint is None else str(Endpoint(*peer.endpoint)),
+        "keepalive": str(peer.persistent_keepalive or ""),
+        "psk": "no" if peer.preshared_key is None else "",
+        "enabled": "" if peer.enabled else "no",
+        "description": peer.description,
+        "expires": "" if peer.expires_at is None else utc_text(peer.expires_at),
+        "allowed_ips": allowed if isinstance(allowed, str) else _spaced(allowed),
+        "exclude": _spaced(client.excluded_ips or ()),
+        "dns": _spaced(client.dns or ()),
+        "mtu": str(client.mtu or ""),
+        "preshared_key": "",
+        "private_key": "",
+    }
+    if secrets and peer.preshared_key is not None:
+        row["preshared_key"] = peer.preshared_key.reveal()
+    if secrets and peer.private_key is not None:
+        row["private_key"] = peer.private_key.reveal()
+    return row
+
+
+def _spaced(values: Iterable[object]) -> str:
+    return " ".join(map(str, values))
+
+
+_COLUMNS = (*_PARSERS, *_CLIENT)

@@ -54,8 +54,8 @@ class Home(Protocol):
     def converge(self) -> tuple[str, ...]:
         """Let it, if it runs, apply what the store says now; return what could not be applied."""
 
-    def advertised(self) -> Advertised:
-        """Return where client configurations say that it is."""
+    def advertised(self, endpoint: str | None = None) -> Advertised:
+        """Return where client configurations say that it is, by one of `client.endpoints`."""
 
 
 class StoredPeers(Peers):
@@ -112,15 +112,17 @@ class StoredPeers(Peers):
         """As `Peers` says."""
         return self._server.configuration().settings.policy.groups
 
-    def client_configurations(self, peers: Iterable[Peer]) -> Sequence[ClientConfiguration]:
+    def client_configurations(
+        self, peers: Iterable[Peer], *, endpoint: str | None = None
+    ) -> Sequence[ClientConfiguration]:
         """As `Peers` says."""
         configuration = self._server.configuration()
         public_key = configuration.private_key.public_key()
-        endpoint = self._server.advertised().endpoint
+        advertised = self._server.advertised(endpoint).endpoint
         # Of the others, what is behind them is all that one end has to know.
         sites = [peer for peer in self.list() if peer.routed_networks]
         return [
-            client_configuration(configuration.settings, public_key, endpoint, peer, sites)
+            client_configuration(configuration.settings, public_key, advertised, peer, sites)
             for peer in peers
         ]
 
@@ -165,7 +167,7 @@ def _apply(transaction: Transaction, change: Change, configuration: Configuratio
 
 def _add(transaction: Transaction, new: NewPeer, configuration: Configuration) -> Peer:
     settings = configuration.settings
-    private_key, public_key = _key_pair(new.public_key)
+    private_key, public_key = _key_pair(new.public_key, new.private_key)
     _refuse_own(public_key, configuration)
     preshared_key = None
     if isinstance(new.preshared_key, PresharedKey):
@@ -186,6 +188,7 @@ def _add(transaction: Transaction, new: NewPeer, configuration: Configuration) -
             "client": new.client,
             "description": new.description,
             "expires_at": new.expires_at,
+            "enabled": new.enabled,
         },
     )
     reached(settings, None, peer, ())
@@ -193,7 +196,7 @@ def _add(transaction: Transaction, new: NewPeer, configuration: Configuration) -
 
 
 def _rotate(transaction: Transaction, change: PeerRotation, configuration: Configuration) -> Peer:
-    private_key, key = _key_pair(change.public_key)
+    private_key, key = _key_pair(change.public_key, None)
     stored = private_key if configuration.settings.client.store_private_keys else None
 
     def rotated(old: Peer) -> Peer:
@@ -210,11 +213,13 @@ def _rotate(transaction: Transaction, change: PeerRotation, configuration: Confi
     return replace(peer, private_key=private_key)
 
 
-def _key_pair(public_key: PublicKey | None) -> tuple[PrivateKey | None, PublicKey]:
-    """Return the key that was given, or a new pair."""
+def _key_pair(
+    public_key: PublicKey | None, private_key: PrivateKey | None
+) -> tuple[PrivateKey | None, PublicKey]:
+    """Return the keys that were given, or a new pair."""
     if public_key is not None:
-        return None, public_key
-    private_key = PrivateKey.generate()
+        return private_key, public_key
+    private_key = private_key or PrivateKey.generate()
     return private_key, private_key.public_key()
 
 

@@ -115,6 +115,7 @@ def stored_peer_report(peer: Peer) -> PeerReport:
         description=peer.description,
         enabled=peer.enabled,
         expires_at=peer.expires_at,
+        created_at=peer.created_at,
     )
 
 
@@ -148,6 +149,7 @@ def _found(peer: Peer | None, status: PeerStatus, own: Iterable[Network]) -> Pee
             "description": peer.description,
             "enabled": peer.enabled,
             "expires_at": peer.expires_at,
+            "created_at": peer.created_at,
         }
     )
 

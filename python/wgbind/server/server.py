@@ -19,7 +19,8 @@ from wgbind.settings.paths import Paths
 
 # What a call needs is imported by it: most need either the store or the API.
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
     from types import TracebackType
 
     from typing_extensions import Self
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from wgbind.api.peers import Peers
     from wgbind.api.remote import RemoteServer
     from wgbind.api.status import PeerReport, ServerStatus
+    from wgbind.apply.application import Application, Applied
+    from wgbind.apply.document import Document
+    from wgbind.apply.report import ApplyPlan
     from wgbind.keys import PublicKey
     from wgbind.server.advertised import Advertised
     from wgbind.server.configuration import Configuration
@@ -210,6 +214,32 @@ class Server:
                 return peer
         raise NotFoundError(f"peer {str(which)!r} of {self.name} was removed just now")
 
+    def plan(
+        self, document: Document | Mapping[str, object] | Path, *, prune: bool = False
+    ) -> ApplyPlan:
+        """Tell what `apply` would change; raises as it does."""
+        return self._application(document, prune=prune).plan
+
+    def apply(
+        self, document: Document | Mapping[str, object] | Path, *, prune: bool = False
+    ) -> Applied:
+        """Make the server, running or stopped, what a document says: all of it or nothing.
+
+        Args:
+            document: Settings, peers, or both; plain values, or the path of a file. What it does
+                not name stays as it is.
+            prune: Remove the peers that it does not name.
+
+        Returns:
+            What changed, and the new peers with the private keys that were made for them.
+
+        Raises:
+            InputError: what is wrong in the document, "FILE:LINE: key KEY: what; remedy".
+            ConflictError: a key, address or network is taken, or no address is left.
+            StateError: the running server could not apply it, or must be stopped for it.
+        """
+        return self._application(document, prune=prune).apply()
+
     def events(self) -> EventStream:
         """Iterate over what happens to peers from now on, until the server stops.
 
@@ -266,21 +296,28 @@ class Server:
         """Return the number of the process that runs the server, None if it is stopped."""
         return lock.holder(self.paths.lock)
 
-    def advertised(self) -> Advertised:
-        """Return where client configurations say that the server is."""
+    def advertised(self, endpoint: str | None = None) -> Advertised:
+        """Return where client configurations say that the server is.
+
+        `endpoint` is the name of one in `client.endpoints` of the settings, None the one for all.
+        Raises `InputError` if there is none of that name.
+        """
         from wgbind.server.advertised import Advertised, advertise
         from wgbind.settings.address import Endpoint
 
         if self._node is not None:
-            return self._node.advertised()
-        info = self._call(lambda remote: remote.info())
+            return self._node.advertised(endpoint)
+        info = self._call(lambda remote: remote.info()) if endpoint is None else None
         if info is not None:
-            endpoint = None if info.endpoint is None else Endpoint.parse(info.endpoint)
-            return Advertised(endpoint, info.endpoint_remark)
+            found = None if info.endpoint is None else Endpoint.parse(info.endpoint)
+            return Advertised(found, info.endpoint_remark)
         from wgbind.net.host import host_view
 
         settings = self.configuration().settings
-        return advertise(settings, settings.interface.listen_port, host_view(settings.fwmark))
+        port = settings.interface.listen_port
+        if port == 0 and self._runs():
+            port = self.status().listen_port
+        return advertise(settings, port, host_view(settings.fwmark), endpoint)
 
     def __enter__(self) -> Self:
         self.start()
@@ -294,6 +331,14 @@ class Server:
     ) -> None:
         if self._node is not None:
             self.stop()
+
+    def _application(
+        self, document: Document | Mapping[str, object] | Path, *, prune: bool
+    ) -> Application:
+        from wgbind.apply.application import Application
+        from wgbind.apply.document import document_of
+
+        return Application(self, document_of(document), prune=prune)
 
     def _call(self, call: Callable[[RemoteServer], _Answer]) -> _Answer | None:
         """Call the server in its process; None if it is stopped.

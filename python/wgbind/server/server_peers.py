@@ -52,7 +52,11 @@ class ServerPeers(Peers):
         """As `Peers` says."""
         return self._server.with_peers(lambda peers: peers.groups())
 
-    def client_configurations(self, peers: Iterable[Peer]) -> Sequence[ClientConfiguration]:
+    def client_configurations(
+        self, peers: Iterable[Peer], *, endpoint: str | None = None
+    ) -> Sequence[ClientConfiguration]:
         """As `Peers` says."""
         asked = list(peers)
-        return self._server.with_peers(lambda found: found.client_configurations(asked))
+        return self._server.with_peers(
+            lambda found: found.client_configurations(asked, endpoint=endpoint)
+        )

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, get_args
 
 from pydantic import (
+    AfterValidator,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -23,14 +24,17 @@ from wgbind.settings.address import (
     parse_domain,
     parse_network,
 )
+from wgbind.settings.mistake import explain
 from wgbind.settings.number import MTU_MIN_IPV6, Keepalive, Mtu
-from wgbind.settings.section import MisplacedError, Section, text
+from wgbind.settings.reference import NAME_PATTERN, parse_name
+from wgbind.settings.section import MisplacedError, Section, as_value_error, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-FULL, SPLIT, DEFAULT = "full", "split", "default"
+FULL, SPLIT, DEFAULT, ALL = "full", "split", "default", "all"
 _WORDS = ([FULL], [SPLIT])
+_NUMBERS = {"mtu", "persistent_keepalive"}
 
 _NETWORKS_SCHEMA = {"type": "array", "items": {"type": "string"}}
 
@@ -70,6 +74,13 @@ def _parse_allowed_ips(value: object) -> object:
     return networks
 
 
+def _endpoint_name(value: str) -> str:
+    with as_value_error():
+        if value == ALL:
+            raise InputError(f"{value!r} stands for every endpoint; choose another name")
+        return parse_name(value, "endpoint")
+
+
 def _as_setting(value: str | tuple[Network, ...]) -> str | list[str]:
     return value if isinstance(value, str) else list(map(str, value))
 
@@ -97,6 +108,18 @@ _Dns: TypeAlias = tuple[
 ]
 _ClientMtu: TypeAlias = Annotated[Mtu, Field(ge=MTU_MIN_IPV6)]
 
+_Endpoint: TypeAlias = Annotated[
+    Endpoint,
+    text(Endpoint.parse, Endpoint),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string"}),
+]
+_EndpointName: TypeAlias = Annotated[
+    str,
+    AfterValidator(_endpoint_name),
+    WithJsonSchema({"type": "string", "pattern": NAME_PATTERN}),
+]
+
 _ALLOWED_IPS = (
     'Networks that clients reach through the tunnel: "full" (all), "split" (the tunnel\'s, those '
     "behind other peers and those of the policy), or a list."
@@ -121,27 +144,31 @@ class ClientOverrides(Section):
 
         The one text "default" makes a field None, None leaves it as it is. Raises `InputError`.
         """
-        values = {
-            name: None if words == [DEFAULT] else words[0] if words in _WORDS else words
-            for name, words in ((name, _split_commas(said)) for name, said in texts.items() if said)
-        }
+        values = {name: _value(name, _split_commas(said)) for name, said in texts.items() if said}
         try:
             return ClientOverrides.model_validate(dict(self) | values)
         except ValidationError as error:
             mistake = error.errors()[0]
-            raise InputError(f"{mistake['loc'][0]}: {mistake['ctx']['error']}") from None
+            explained = explain(mistake, ClientOverrides)
+            raise InputError(f"{mistake['loc'][0]}: {explained}") from None
+
+
+def _value(name: str, words: list[str]) -> object:
+    if words == [DEFAULT]:
+        return None
+    if name in _NUMBERS:
+        return int(words[0]) if len(words) == 1 and words[0].isdecimal() else " ".join(words)
+    return words[0] if words in _WORDS else words
 
 
 class ClientSettings(Section):
     """What the configurations say that clients get."""
 
-    endpoint: Annotated[Endpoint, text(Endpoint.parse, Endpoint), PlainSerializer(str)] | None = (
-        Field(
-            default=None,
-            description="Where clients reach this server: host, host:port or [IPv6]:port; "
-            "if not set, it is guessed: the address that this host has on its default route.",
-            examples=["vpn.example.org"],
-        )
+    endpoint: _Endpoint | None = Field(
+        default=None,
+        description="Where clients reach this server: host, host:port or [IPv6]:port; "
+        "if not set, it is guessed: the address that this host has on its default route.",
+        examples=["vpn.example.org"],
     )
     allowed_ips: _AllowedIps = Field(default="full", description=_ALLOWED_IPS)
     excluded_ips: _ExcludedIps = Field(default=(), description=_EXCLUDED_IPS)
@@ -152,6 +179,12 @@ class ClientSettings(Section):
         default=False,
         description="Keep the private keys made for clients, to show their configurations again. "
         "They stand unencrypted in the store, which only its owner can read.",
+    )
+    endpoints: dict[_EndpointName, _Endpoint] = Field(
+        default={},
+        description="Other ways to this server, each by a name; `wgbind peer config --endpoint "
+        "NAME` writes a configuration for one of them, `--endpoint all` one for each.",
+        examples=[{"v4": "203.0.113.7", "v6": "[2001:db8::7]:51820"}],
     )
     groups: dict[str, ClientOverrides] = Field(
         default={},

@@ -6,19 +6,17 @@ import json
 import re
 import sys
 import textwrap
-from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr, ValidationError
 
 from wgbind.errors import NotFoundError, PrivilegeError, SettingsError
 from wgbind.settings.client import ClientOverrides
 from wgbind.settings.forward import Forward
+from wgbind.settings.mistake import Mistake, mistakes_of
 from wgbind.settings.model import ServerSettings
 from wgbind.settings.policy import NetworkSettings
 from wgbind.settings.rule import Rule
-from wgbind.settings.section import MisplacedError
 from wgbind.settings.toml_lines import line_of, statement_lines
 
 if sys.version_info >= (3, 11):
@@ -30,28 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pydantic_core import ErrorDetails
-
     from wgbind.settings.section import Section
-
-_MOVED: dict[tuple[int | str, ...], str] = {
-    ("gateway",): "say it by policy.preset, policy.rules and routing.egress",
-}
-"""What stood there once, and stands elsewhere now."""
-
-_NOUNS = {
-    "bool_type": "true or false",
-    "int_type": "a whole number",
-    "tuple_type": "a list in [ ]",
-}
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """What is wrong in a file, and where: "key KEY: what is wrong; remedy"."""
-
-    line: int
-    message: str
 
 
 def load(path: Path) -> ServerSettings:
@@ -94,15 +71,7 @@ def _parse(text: str) -> ServerSettings | list[Mistake]:
     try:
         return ServerSettings.model_validate(data)
     except ValidationError as error:
-        errors = error.errors()
-    lines = statement_lines(text)
-    found = []
-    for each in errors:
-        place = _place(each)
-        key = ".".join(part for part in place if isinstance(part, str) and part != "[key]")
-        shown = key if key.isprintable() else repr(key)
-        found.append(Mistake(line_of(place, lines), f"key {shown}: {_explain(each)}"))
-    return sorted(found, key=lambda mistake: mistake.line)
+        return mistakes_of(error, ServerSettings, statement_lines(text))
 
 
 def dump(settings: ServerSettings) -> str:
@@ -120,17 +89,17 @@ def _blocks(name: str, section: Section) -> Iterator[str]:
             for line in textwrap.wrap(field.description or "", 90, break_on_hyphens=False)
         ]
         if isinstance(value, dict):
-            entries = [f"{_key(each)} = {_toml(value[each])}" for each in value]
+            entries = [f"{_key(each)} = {literal(value[each])}" for each in value]
             examples = [
-                f"# {each} = {_toml(example[each])}"
+                f"# {each} = {literal(example[each])}"
                 for example in field.examples or ()
                 for each in example
             ]
             tables.append([f"[{name}.{key}]", *comment, *(entries or examples)])
         elif value is None:
-            lines += [*comment, *(f"# {key} = {_toml(each)}" for each in field.examples or ())]
+            lines += [*comment, *(f"# {key} = {literal(each)}" for each in field.examples or ())]
         else:
-            lines += [*comment, f"{key} = {_toml(value)}"]
+            lines += [*comment, f"{key} = {literal(value)}"]
     for block in (lines, *tables):
         yield "\n".join(block) + "\n"
 
@@ -150,20 +119,21 @@ def _read(path: Path) -> str:
         raise SettingsError(f"{path}: {error.strerror}; make it a plain file") from None
 
 
-def _toml(value: object) -> str:
+def literal(value: object) -> str:
+    """Write a value as it stands in a settings file."""
     match value:
         case bool() | int():
             return str(value).lower()
         case tuple() | list():
-            return _toml_list([_toml(each) for each in value])
+            return _toml_list([literal(each) for each in value])
         case dict():
-            return f"{{ {', '.join(f'{_key(key)} = {_toml(value[key])}' for key in value)} }}"
+            return f"{{ {', '.join(f'{_key(key)} = {literal(value[key])}' for key in value)} }}"
         case Rule() | Forward() | NetworkSettings():
-            return _toml(value.as_setting())
+            return literal(value.as_setting())
         case ClientOverrides():
-            return _toml({key: each for key, each in value if each is not None})
+            return literal({key: each for key, each in value if each is not None})
         case SecretStr():
-            return _toml(value.get_secret_value())
+            return literal(value.get_secret_value())
         case _:  # JSON's strings are TOML's basic strings
             return json.dumps(str(value), ensure_ascii=False)
 
@@ -176,59 +146,3 @@ def _toml_list(items: list[str]) -> str:
     """Write a list on one line, or one item a line if that were too long."""
     line = f"[{', '.join(items)}]"
     return line if len(line) <= 80 else "[\n" + "".join(f"    {each},\n" for each in items) + "]"
-
-
-def _place(mistake: ErrorDetails) -> tuple[int | str, ...]:
-    error = mistake.get("ctx", {}).get("error")
-    return mistake["loc"] + (error.place if isinstance(error, MisplacedError) else ())
-
-
-def _explain(mistake: ErrorDetails) -> str:
-    kind, value, context = mistake["type"], mistake["input"], mistake.get("ctx", {})
-    match kind:
-        case "value_error":
-            return str(context["error"])
-        case "greater_than_equal":
-            return f"{value} is too small; use {context['ge']} or more"
-        case "less_than_equal":
-            return f"{value} is too large; use {context['le']} or less"
-        case "string_type":  # only secrets are plain text
-            return "it is not text in quotes"
-        case "too_short":
-            return "it is empty; give one at least"
-        case "missing":
-            return "it is missing; `wgbind server init` makes a file that shows it"
-        case "model_type" if len(mistake["loc"]) > 1:
-            return f"{value!r} is neither a list in [ ] nor a table in {{ }}"
-        case "model_type" | "dict_type":
-            section = ".".join(map(str, mistake["loc"]))
-            return f"it is not a section; write [{section}] once, and its keys below"
-        case "extra_forbidden":
-            return f"there is no such key{_suggestion(mistake['loc'])}"
-        case _ if kind in _NOUNS:
-            return f"{value!r} is not {_NOUNS[kind]}"
-        case _:
-            return mistake["msg"]
-
-
-def _suggestion(loc: tuple[int | str, ...]) -> str:
-    """Name the key that was meant, or those that there are."""
-    key = str(loc[-1]).lower()
-    if loc in _MOVED:
-        return f"; {_MOVED[loc]}"
-    for section, field in ServerSettings.model_fields.items():
-        if key in getattr(field.annotation, "model_fields", {}):
-            return f"; it stands in the section [{section}]"
-    names = _keys(loc[:-1])
-    near = get_close_matches(key, names, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
-
-
-def _keys(loc: tuple[int | str, ...]) -> list[str]:
-    """Return the keys of the table at `loc`."""
-    kind: Any = ServerSettings
-    for part in loc:
-        fields = getattr(kind, "model_fields", None)
-        # In a list or a mapping, the last argument of its type says what its values are.
-        kind = fields[part].annotation if fields else get_args(kind)[-1]
-    return list(kind.model_fields)

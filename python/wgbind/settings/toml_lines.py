@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Path: TypeAlias = tuple[int | str, ...]
 """What leads to a value: keys, and numbers in lists from 0 on."""
@@ -21,7 +24,7 @@ def statement_lines(text: str) -> dict[Path, int]:
     return _Scan(text).lines
 
 
-def line_of(place: Path, lines: dict[Path, int]) -> int:
+def line_of(place: Path, lines: Mapping[Path, int]) -> int:
     """Return the line of what is at `place`, else that of what holds it, else 1.
 
     Parts of `place` that the file has not are passed over: a list may stand for a table.

@@ -68,6 +68,7 @@ class Addition:
                 client=fields.get("client") or ClientOverrides(),
                 description=fields.get("description", ""),
                 expires_at=fields.get("expires_at"),
+                enabled=fields.get("enabled", True),
             )
         )
         require_valid(peer)

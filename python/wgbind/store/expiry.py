@@ -9,6 +9,7 @@ from wgbind.errors import PeerError
 
 _SPAN = re.compile(r"(\d{1,6})(min|[smhdw])")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_BEGINNING = datetime(1970, 1, 1, tzinfo=timezone.utc)  # nothing was before
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -33,7 +34,7 @@ def parse_expiry(text: str, now: datetime) -> datetime:
         return moment.astimezone(timezone.utc).replace(microsecond=0)
     except (ValueError, OverflowError):
         raise PeerError(
-            f"expiry {text!r}: write a span such as 30d or 12h, a day such as 2026-12-31, or a "
+            f"{text!r} is no time; write a span such as 30d or 12h, a day such as 2026-12-31, or a "
             "time such as 2026-12-31T18:00:00Z"
         ) from None
 
@@ -41,3 +42,14 @@ def parse_expiry(text: str, now: datetime) -> datetime:
 def utc_text(moment: datetime) -> str:
     """Write a moment in UTC as ISO 8601 does, to the second."""
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_past(text: str, now: datetime) -> datetime:
+    """Read a moment that is past: as `parse_expiry`, but a span is before `now`, a day its start.
+
+    Raises `PeerError`.
+    """
+    moment, this = parse_expiry(text, now), now.replace(microsecond=0)
+    if _SPAN.fullmatch(text):
+        return this - min(moment - this, this - _BEGINNING)
+    return moment - timedelta(days=1) if _DATE.fullmatch(text) else moment

@@ -88,6 +88,7 @@ class PeerFields(TypedDict, total=False):
     client: ClientOverrides | None
     description: str
     expires_at: datetime | None
+    enabled: bool
 
 
 class PeerChanges(TypedDict, total=False):
