@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from wgbind.api.metrics_routes import metrics_routes
 from wgbind.api.node import Node
 from wgbind.api.outcome import STALE, Failure, StaleError, input_error
 from wgbind.api.peer_routes import peer_routes
@@ -48,6 +49,7 @@ def make_app(node: Node) -> FastAPI:
     )
     for routes in (server_routes(node), peer_routes(node)):
         app.include_router(routes, prefix="/v1")
+    app.include_router(metrics_routes(node))
 
     @app.exception_handler(WgbindError)
     def fail(_request: Request, error: WgbindError) -> JSONResponse:

@@ -151,6 +151,14 @@ def events(
 
 
 @app.command(epilog=EXIT_CODES)
+def metrics(name: Name = "wg0") -> None:
+    """Print the server's state in Prometheus' text format, as GET /metrics of its API does."""
+    from wgbind.api.metrics import exposition
+
+    typer.echo(exposition(open_server(name).status()), nl=False)
+
+
+@app.command(epilog=EXIT_CODES)
 def reload(name: Name = "wg0") -> None:
     """Let a running server read its settings again; sessions go on."""
     server = open_server(name)
