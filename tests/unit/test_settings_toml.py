@@ -136,7 +136,11 @@ def test_what_is_written_is_read_again(
 
 
 def test_each_key_stands_in_a_new_file_with_a_comment() -> None:
-    text = toml.dump(ServerSettings.model_validate({"interface": {"addresses": ["10.0.0.1/8"]}}))
+    interface = {"addresses": ["10.0.0.1/8"]}
+    fresh = toml.dump(ServerSettings.model_validate({"interface": interface}))
+    assert "[wg_quick]" not in fresh  # which is for imports
+    kept = {"interface": interface, "wg_quick": {"table": "off", "save_config": True}}
+    text = toml.dump(ServerSettings.model_validate(kept))
     for section, field in ServerSettings.model_fields.items():
         assert f"[{section}]\n" in text
         for key in field.annotation.model_fields:  # type: ignore[union-attr]
@@ -209,13 +213,13 @@ MISTAKES = [
         SMALLEST + "[zzz]",
         3,
         "key zzz: there is no such key; "
-        "there are interface, policy, routing, client, store, device, api",
+        "there are interface, policy, routing, client, store, device, api, wg_quick",
     ),
     (
         '"a\\nb" = 1\n' + SMALLEST,
         1,
         "key 'a\\nb': there is no such key; "
-        "there are interface, policy, routing, client, store, device, api",
+        "there are interface, policy, routing, client, store, device, api, wg_quick",
     ),
     ("", 1, "key interface: it is missing; `wgbind server init` makes a file that shows it"),
     (

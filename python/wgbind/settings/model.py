@@ -30,6 +30,7 @@ from wgbind.settings.policy import PolicySettings
 from wgbind.settings.routing import TUNNEL_MARK, RoutingSettings
 from wgbind.settings.section import MisplacedError, Section, text
 from wgbind.settings.service import Service
+from wgbind.settings.wg_quick_section import WgQuickSettings
 
 
 def _parse_key_file(text: str) -> Path:
@@ -108,6 +109,7 @@ class ServerSettings(Section):
     store: StoreSettings = StoreSettings()
     device: DeviceSettings = DeviceSettings()
     api: ApiSettings = ApiSettings()
+    wg_quick: WgQuickSettings = WgQuickSettings()
 
     @property
     def fwmark(self) -> int:

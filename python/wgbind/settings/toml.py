@@ -18,6 +18,7 @@ from wgbind.settings.model import ServerSettings
 from wgbind.settings.policy import NetworkSettings
 from wgbind.settings.rule import Rule
 from wgbind.settings.toml_lines import line_of, statement_lines
+from wgbind.settings.wg_quick_section import WgQuickSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -37,10 +38,15 @@ def load(path: Path) -> ServerSettings:
     Raises `SettingsError` ("FILE:LINE: key KEY: what is wrong; remedy") for the first mistake,
     `NotFoundError` if there is no such file, `PrivilegeError` if it may not be read.
     """
-    found = _parse(_read(path))
+    return parse(_read(path), str(path))
+
+
+def parse(text: str, name: str) -> ServerSettings:
+    """Read settings from a text; `name` is the file's. Raises `SettingsError` as `load` does."""
+    found = _parse(text)
     if isinstance(found, ServerSettings):
         return found
-    raise SettingsError(f"{path}:{found[0].line}: {found[0].message}")
+    raise SettingsError(f"{name}:{found[0].line}: {found[0].message}")
 
 
 def mistakes(path: Path) -> list[Mistake]:
@@ -76,7 +82,13 @@ def _parse(text: str) -> ServerSettings | list[Mistake]:
 
 def dump(settings: ServerSettings) -> str:
     """Write settings as a commented file, which `load` reads as the same settings."""
-    return "\n".join(block for name, section in settings for block in _blocks(name, section))
+    return "\n".join(
+        block
+        for name, section in settings
+        # Only an import fills this one.
+        if section != WgQuickSettings()
+        for block in _blocks(name, section)
+    )
 
 
 def _blocks(name: str, section: Section) -> Iterator[str]:

@@ -38,7 +38,8 @@ class ClientConfiguration:
             lines.append("# PrivateKey = your private key")
         else:
             lines.append(f"PrivateKey = {self.private_key.reveal()}")
-        lines.append(f"Address = {_list(map(ip_network, self.addresses))}")
+        if self.addresses:
+            lines.append(f"Address = {_list(map(ip_network, self.addresses))}")
         if self.dns:
             lines.append(f"DNS = {_list(self.dns)}")
         if self.mtu is not None:

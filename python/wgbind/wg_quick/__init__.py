@@ -1,0 +1,1 @@
+"""The files of wg-quick(8): read, understood, and written."""
