@@ -143,6 +143,10 @@ class PeerStatus:
         """Unix time in seconds of the last completed handshake."""
 
     @property
+    def initiating_since(self) -> float | None:
+        """Unix time in seconds of the first of our initiations that the peer has not answered."""
+
+    @property
     def rx_bytes(self) -> int:
         """Bytes of UDP payload received from it and authenticated."""
 
@@ -273,6 +277,8 @@ class Device:
         control_socket: bool = True,
         workers: int | None = None,
         without: Sequence[str] = (),
+        tun_fd: int | None = None,
+        control_fd: int | None = None,
     ) -> Device:
         """Create the interface `name` and start its workers.
 
@@ -282,9 +288,13 @@ class Device:
         alone: "udp_ipv6", "udp_gso", "udp_gro", "tun_vnet_hdr", "tun_tso", "tun_uso", "tun_gro"
         (see `DeviceSettings`); what the kernel refuses is left alone in any case.
 
-        Raises `InputError` for a bad name or number, `PrivilegeError` without CAP_NET_ADMIN,
-        `ConflictError` if the interface or the control socket is in use, `DeviceError` for the
-        rest (no /dev/net/tun).
+        `tun_fd` and `control_fd` are descriptors that another program has opened: a queue of a TUN
+        interface, which keeps its name and is worked by one thread, and a bound Unix socket, which
+        is listened on. They are duplicated, and stay the caller's to close.
+
+        Raises `InputError` for a bad name, number or descriptor, `PrivilegeError` without
+        CAP_NET_ADMIN, `ConflictError` if the interface or the control socket is in use,
+        `DeviceError` for the rest (no /dev/net/tun).
         """
 
     @property

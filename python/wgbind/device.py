@@ -17,10 +17,14 @@ from wgbind.errors import InputError, WgbindError
 # wireguard-go's words for LOG_LEVEL beside ours (its main.go).
 _LOG_LEVELS = {"verbose": "debug", "silent": None}
 
-_EXIT_CODES = """\
+_HELP = """\
 environment:
   LOG_LEVEL  silent, error (the default), warn, info, debug or trace; lines go to standard error,
              in the background only if LOG_LEVEL is set
+  WG_TUN_FD  number of an open TUN interface to work, instead of making one
+  WG_UAPI_FD number of a bound Unix socket to serve `wg` on, instead of INTERFACE's
+  WG_PROCESS_FOREGROUND
+             1: stay in the foreground
   WGBIND_WORKERS
              threads that move packets: 1 to 16
   WGBIND_WITHOUT
@@ -39,7 +43,7 @@ def main() -> None:
     parser = ArgumentParser(
         prog="wgbind-device",
         description="Make a WireGuard interface and work it in user space.",
-        epilog=_EXIT_CODES,
+        epilog=_HELP,
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("-f", "--foreground", action="store_true", help="stay in the foreground")
@@ -47,7 +51,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     # The fork comes before the native module can start a thread.
-    readiness = None if arguments.foreground else detach(_report)
+    foreground = arguments.foreground or os.environ.get("WG_PROCESS_FOREGROUND") == "1"
+    readiness = None if foreground else detach(_report)
     try:
         _run(arguments.interface, readiness)
     except WgbindError as error:
@@ -65,20 +70,31 @@ def _run(interface: str, readiness: Readiness | None) -> None:
         log_to_stderr(level)
 
     without = os.environ.get("WGBIND_WITHOUT", "").replace(",", " ").split()
-    with Device(interface, workers=_workers(), without=without) as device:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _end)
+    workers = _number("WGBIND_WORKERS", "a whole number from 1 to 16")
+    tun = _number("WG_TUN_FD", "the number of an open descriptor")
+    control = _number("WG_UAPI_FD", "the number of an open descriptor")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
+    with Device(
+        interface, workers=workers, without=without, tun_fd=tun, control_fd=control
+    ) as device:
+        for handed in {tun, control}:
+            if handed is not None:
+                os.close(handed)  # the device has its own
         if readiness is not None:
             redirect(2 if word and level is not None else None)
             readiness.ready()
         device.wait()
 
 
-def _workers() -> int | None:
-    text = os.environ.get("WGBIND_WORKERS", "")
-    if text and not (text.isascii() and text.isdigit()):
-        raise InputError(f"WGBIND_WORKERS: {text!r}: give a whole number from 1 to 16")
-    return int(text) if text else None
+def _number(variable: str, wanted: str) -> int | None:
+    """Read a number from the environment; None if there is none."""
+    text = os.environ.get(variable, "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise InputError(f"{variable}: {text!r}: give {wanted}")
+    return int(text)
 
 
 def _end(_number: int, _frame: object) -> NoReturn:

@@ -21,6 +21,7 @@ use crate::events::{Delivery, EventQueue};
 use crate::exchange::Exchange;
 use crate::features::Features;
 use crate::foreign::ForeignChanges;
+use crate::handed::Handed;
 use crate::name::InterfaceName;
 use crate::remote::{Line, Remote};
 use crate::routes::RouteWatch;
@@ -172,19 +173,41 @@ impl Device {
     /// [`Error::Name`], [`Error::Privilege`] without `CAP_NET_ADMIN`, [`Error::InUse`] if the
     /// interface or the control socket exists, [`Error::NoTunDevice`], or [`Error::Io`].
     pub fn open(config: DeviceConfig) -> Result<Self, Error> {
-        Self::open_in(Path::new(CONTROL_DIRECTORY), &config)
+        Self::open_handed(&config, Handed::default())
     }
 
-    pub(crate) fn open_in(control_directory: &Path, config: &DeviceConfig) -> Result<Self, Error> {
-        let name = InterfaceName::parse(&config.name)?;
+    /// Like [`Device::open`], with what another program has opened already. An interface that is
+    /// handed over keeps its name, whatever `config` says, and one queue of it is one worker.
+    ///
+    /// # Errors
+    /// Those of [`Device::open`], and [`Error::Descriptor`] for what is no TUN interface of the
+    /// kind that we make, or no socket that can listen.
+    pub fn open_handed(config: &DeviceConfig, handed: Handed) -> Result<Self, Error> {
+        Self::open_in(Path::new(CONTROL_DIRECTORY), config, handed)
+    }
+
+    pub(crate) fn open_in(
+        control_directory: &Path,
+        config: &DeviceConfig,
+        handed: Handed,
+    ) -> Result<Self, Error> {
         let workers = config.workers()?;
-        let tuns = if workers == 1 {
-            vec![Tun::open(&name, config.mtu, config.features)?]
+        let (name, tuns) = if let Some(tun) = handed.tun {
+            let (name, tun) = Tun::take_over(tun, config.mtu, config.features)?;
+            (name, vec![tun])
         } else {
-            let steer = steering::steer_packets;
-            Tun::open_queues(&name, config.mtu, config.features, workers, steer)?
+            let name = InterfaceName::parse(&config.name)?;
+            let tuns = if workers == 1 {
+                vec![Tun::open(&name, config.mtu, config.features)?]
+            } else {
+                let steer = steering::steer_packets;
+                Tun::open_queues(&name, config.mtu, config.features, workers, steer)?
+            };
+            (name, tuns)
         };
-        let control = if config.control_socket {
+        let control = if let Some(socket) = handed.control {
+            Some(ControlSocket::take_over(socket)?)
+        } else if config.control_socket {
             Some(ControlSocket::bind(control_directory, &name)?)
         } else {
             None

@@ -1,5 +1,6 @@
 //! What can go wrong with a device.
 
+use std::ffi::c_int;
 use std::io;
 
 use wgbind_tunnel::share::MAX_WORKERS;
@@ -26,6 +27,14 @@ pub enum Error {
     /// There is no such feature to switch off.
     #[error("feature {0:?}: there is none of that name; there are {names}", names = feature_names())]
     Feature(String),
+    /// An open descriptor that was handed over is not what it should be.
+    #[error("descriptor {number}: {problem}")]
+    Descriptor {
+        /// Its number at whoever handed it over.
+        number: c_int,
+        /// What is wrong with it, and what would do.
+        problem: String,
+    },
     /// The kernel asks for a capability that this process does not have.
     #[error("{what} needs {needs}")]
     Privilege {

@@ -11,6 +11,7 @@ mod events;
 mod exchange;
 mod features;
 mod foreign;
+mod handed;
 mod latch;
 mod name;
 mod remote;
@@ -29,6 +30,7 @@ pub use error::Error;
 pub use events::Delivery;
 pub use features::Features;
 pub use foreign::ForeignChanges;
+pub use handed::Handed;
 
 /// The way of the fuzz target `uapi` to the parser of the control socket, which is private.
 #[cfg(fuzzing)]

@@ -149,6 +149,14 @@ impl Remote {
         Ok(whole)
     }
 
+    /// The device and all its peers between two changes: of a change, all is seen or nothing. Packets
+    /// move meanwhile, so counters are not of one moment.
+    pub(crate) fn settled(&self) -> Result<(Summary, Vec<Vec<PeerStatus>>), Error> {
+        let _setting = lock(&self.state.setting);
+        let pages = self.pages().collect::<Result<_, _>>()?;
+        Ok((self.summary()?, pages))
+    }
+
     /// All peers, a page at a time: a worker moves packets between two pages.
     pub(crate) fn pages(&self) -> impl Iterator<Item = Result<Vec<PeerStatus>, Error>> {
         self.paged(|from, reply| Command::Peers {

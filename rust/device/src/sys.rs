@@ -29,6 +29,24 @@ pub(crate) fn socket(family: c_int, kind: c_int) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Another descriptor for what a number that we were told stands for, which no child process
+/// inherits. The number stays its owner's.
+pub(crate) fn duplicate(number: c_int) -> io::Result<OwnedFd> {
+    // SAFETY: no memory is handed over; a number that stands for nothing is an error.
+    let fd = check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: the descriptor is new, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Lets no read or write wait (`O_NONBLOCK`): here and at all who share the open file.
+pub(crate) fn set_nonblocking(file: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: no memory is handed over.
+    let flags = check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) })?;
+    // SAFETY: likewise.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })
+        .map(drop)
+}
+
 /// Binds a socket to an address: a `sockaddr` of its family, as bytes.
 pub(crate) fn bind(socket: BorrowedFd<'_>, address: &[u8]) -> io::Result<()> {
     // SAFETY: the kernel reads as many bytes as the slice has, into memory of its own.

@@ -14,6 +14,7 @@ use wgbind_tunnel::{PacketIn, PacketsOut, VirtioHeader};
 
 use crate::error::{Error, NET_ADMIN};
 use crate::features::Features;
+use crate::handed::HandedFd;
 use crate::latch::Latch;
 use crate::name::{self, InterfaceName};
 use crate::sys;
@@ -154,24 +155,75 @@ impl Tun {
                 _ => Error::io(format!("creating {name}"))(error),
             }
         })?;
+        let namespace = namespace_socket(name)?;
+        interface_ioctl(namespace.as_fd(), libc::SIOCGIFINDEX, &mut request)
+            .map_err(Error::io(format!("setting up {name}")))?;
+        // SAFETY: SIOCGIFINDEX filled this member of the union.
+        let index = unsafe { request.ifr_ifru.ifru_ifindex };
+        let tun = Self::set_up(file, namespace, index, name, mtu, features, wanted)?;
+        tun.set_mtu(name, mtu)?;
+        Ok(tun)
+    }
+
+    /// Takes over a queue that another program has opened, and tells the interface's name. Where we
+    /// have not the right to set the MTU, it stays what it is.
+    pub(crate) fn take_over(
+        handed: HandedFd,
+        mtu: u16,
+        wanted: Features,
+    ) -> Result<(InterfaceName, Self), Error> {
+        let (file, number) = (File::from(handed.fd), handed.number);
+        let mut request = interface_request("");
+        interface_ioctl(file.as_fd(), libc::TUNGETIFF, &mut request)
+            .map_err(|_| HandedFd::is_no(number, "TUN interface"))?;
+        // SAFETY: TUNGETIFF filled this member of the union.
+        let flags = c_int::from(unsafe { request.ifr_ifru.ifru_flags });
+        if flags & libc::IFF_TUN == 0 || flags & libc::IFF_NO_PI == 0 {
+            let kind = "TUN interface of the kind IFF_TUN | IFF_NO_PI";
+            return Err(HandedFd::is_no(number, kind));
+        }
+        let name = InterfaceName::parse(&request_name(&request))?;
+        let setting_up = || format!("setting up {name}");
+        sys::set_nonblocking(file.as_fd()).map_err(Error::io(setting_up()))?;
+        let mut features = wanted;
+        features.tun_vnet_hdr = flags & libc::IFF_VNET_HDR != 0;
+        if !features.tun_vnet_hdr {
+            features.clear_offloads();
+        }
+        let namespace = namespace_socket(&name)?;
+        // It may be in another namespace: then there is no asking about it.
+        let index = interface_ioctl(namespace.as_fd(), libc::SIOCGIFINDEX, &mut request)
+            // SAFETY: SIOCGIFINDEX filled this member of the union.
+            .map_or(0, |()| unsafe { request.ifr_ifru.ifru_ifindex });
+        let mut tun = Self::set_up(file, namespace, index, &name, mtu, features, wanted)?;
+        if tun.set_mtu(&name, mtu).is_err() {
+            tun.mtu();
+        }
+        Ok((name, tun))
+    }
+
+    /// What is the same for all queues, whoever opened them.
+    fn set_up(
+        file: File,
+        namespace: OwnedFd,
+        index: c_int,
+        name: &InterfaceName,
+        mtu: u16,
+        mut features: Features,
+        wanted: Features,
+    ) -> Result<Self, Error> {
         let header_len = if features.tun_vnet_hdr {
             set_header_size(&file).map_err(Error::io(format!("setting up {name}")))?
         } else {
             0
         };
-        let namespace = sys::socket(libc::AF_UNIX, libc::SOCK_DGRAM)
-            .map_err(Error::io(format!("setting up {name}")))?;
-        interface_ioctl(namespace.as_fd(), libc::SIOCGIFINDEX, &mut request)
-            .map_err(Error::io(format!("setting up {name}")))?;
-        // SAFETY: SIOCGIFINDEX filled this member of the union.
-        let index = unsafe { request.ifr_ifru.ifru_ifindex };
         enable_offloads(&file, &mut features);
         // Who knows no UDP super-packets in one direction knows none in the other.
         let offloads = Offloads {
             tcp: features.tun_gro,
             udp: features.tun_gro && features.tun_uso == wanted.tun_uso,
         };
-        let tun = Self {
+        Ok(Self {
             file,
             header_len,
             reads: true,
@@ -184,9 +236,7 @@ impl Tun {
             tcp: Latch::new(offloads.tcp),
             udp: Latch::new(offloads.udp),
             drops: 0,
-        };
-        tun.set_mtu(name, mtu)?;
-        Ok(tun)
+        })
     }
 
     fn set_mtu(&self, name: &InterfaceName, mtu: u16) -> Result<(), Error> {
@@ -202,12 +252,7 @@ impl Tun {
         interface_ioctl(self.namespace.as_fd(), libc::SIOCGIFNAME, &mut request)
             // It moved. This call knows, but waits for whoever configures interfaces right now.
             .or_else(|_| interface_ioctl(self.file.as_fd(), libc::TUNGETIFF, &mut request))?;
-        let bytes = request.ifr_name.map(|byte| byte as u8);
-        let len = bytes
-            .iter()
-            .position(|byte| *byte == 0)
-            .unwrap_or(name::SIZE);
-        Ok(String::from_utf8_lossy(&bytes[..len]).into_owned())
+        Ok(request_name(&request))
     }
 
     /// The interface's MTU now; the last one known if it moved to another namespace, where
@@ -433,6 +478,21 @@ fn interface_request(name: &str) -> libc::ifreq {
         *to = from as libc::c_char;
     }
     request
+}
+
+/// The name that a request is about.
+fn request_name(request: &libc::ifreq) -> String {
+    let bytes = request.ifr_name.map(|byte| byte as u8);
+    let len = bytes
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(name::SIZE);
+    String::from_utf8_lossy(&bytes[..len]).into_owned()
+}
+
+/// A socket of this thread's namespace, for ioctls on its interfaces.
+fn namespace_socket(name: &InterfaceName) -> Result<OwnedFd, Error> {
+    sys::socket(libc::AF_UNIX, libc::SOCK_DGRAM).map_err(Error::io(format!("setting up {name}")))
 }
 
 /// `request` must be one that takes an `ifreq`: only constants of this file are handed in.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
-use wgbind_device::{Delivery, DeviceChange, DeviceConfig, Ended, Features};
+use wgbind_device::{Delivery, DeviceChange, DeviceConfig, Ended, Features, Handed};
 use wgbind_tunnel::TunnelChange;
 
 use crate::change::{PeerChange, parse_u16};
@@ -25,8 +25,12 @@ pub(crate) struct Device(wgbind_device::Device);
 impl Device {
     #[new]
     #[pyo3(signature = (name, *, mtu = 1420, control_socket = true, workers = None,
-        without = Vec::new()), text_signature = "(name, *, mtu=1420, control_socket=True, \
-        workers=None, without=())")]
+        without = Vec::new(), tun_fd = None, control_fd = None), text_signature = "(name, *, \
+        mtu=1420, control_socket=True, workers=None, without=(), tun_fd=None, control_fd=None)")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "keyword arguments of the Python constructor"
+    )]
     fn new(
         py: Python<'_>,
         name: String,
@@ -34,6 +38,8 @@ impl Device {
         control_socket: bool,
         workers: Option<i64>,
         without: Vec<String>,
+        tun_fd: Option<i32>,
+        control_fd: Option<i32>,
     ) -> PyResult<Self> {
         // What `ip link set mtu` takes for a TUN device: 68 to 65535 less the virtio header.
         let mtu = parse_u16("mtu", mtu)?;
@@ -45,7 +51,8 @@ impl Device {
             workers,
             features: Features::without(&without).map_err(|error| from_device(&error))?,
         };
-        py.detach(|| wgbind_device::Device::open(config))
+        let handed = Handed::duplicate(tun_fd, control_fd).map_err(|error| from_device(&error))?;
+        py.detach(|| wgbind_device::Device::open_handed(&config, handed))
             .map(Self)
             .map_err(|error| from_device(&error))
     }

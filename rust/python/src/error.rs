@@ -30,7 +30,9 @@ pub(crate) fn from_tunnel(error: &wgbind_tunnel::Error) -> PyErr {
 pub(crate) fn from_device(error: &wgbind_device::Error) -> PyErr {
     use wgbind_device::Error;
     let class = match error {
-        Error::Name { .. } | Error::Workers(_) | Error::Feature(_) => "InputError",
+        Error::Name { .. } | Error::Workers(_) | Error::Feature(_) | Error::Descriptor { .. } => {
+            "InputError"
+        }
         Error::Privilege { .. } => "PrivilegeError",
         Error::InUse { .. } => "ConflictError",
         Error::Tunnel(error) => tunnel_class(error),

@@ -46,6 +46,11 @@ impl PeerStatus {
     }
 
     #[getter]
+    fn initiating_since(&self) -> Option<f64> {
+        self.0.initiating_since.map(|unix| unix.as_secs_f64())
+    }
+
+    #[getter]
     fn rx_bytes(&self) -> u64 {
         self.0.rx_bytes
     }

@@ -64,6 +64,8 @@ struct Live {
     last_initiation: Option<Instant>,
     /// When we last sent an initiation that nothing has answered.
     initiated: Option<Instant>,
+    /// Unix time of the first of these.
+    initiating_since: Option<Duration>,
     /// Whether boringtun gave up and forgot all keys; nothing of it is due until a new handshake.
     given_up: bool,
     /// Our receiver index of a handshake that we answered and the peer has not used yet.
@@ -85,6 +87,7 @@ impl Live {
             first_unacknowledged: None,
             last_initiation: None,
             initiated: None,
+            initiating_since: None,
             given_up: false,
             unconfirmed: None,
             completed: None,
@@ -140,6 +143,7 @@ impl Peer {
             endpoint: self.endpoint.map(|endpoint| endpoint.address),
             allowed_ips: self.allowed_ips.iter().copied().collect(),
             last_handshake: self.last_handshake,
+            initiating_since: self.tunn.as_ref().and_then(|live| live.initiating_since),
             rx_bytes: self.rx_bytes,
             tx_bytes: self.tx_bytes,
             persistent_keepalive: self.persistent_keepalive,
@@ -328,6 +332,7 @@ impl Peer {
             self.tx_bytes += len as u64;
             out.handshakes.initiated += 1;
             live.initiated = Some(now.instant);
+            live.initiating_since.get_or_insert(now.unix);
             live.given_up = false;
         }
     }
@@ -345,6 +350,7 @@ impl Peer {
         if let Some(live) = &mut self.tunn {
             live.last_received = now.instant;
             live.first_unanswered = None;
+            live.initiating_since = None;
         }
     }
 

@@ -102,6 +102,9 @@ pub struct PeerStatus {
     pub allowed_ips: Vec<IpNet>,
     /// Unix time of the last completed handshake.
     pub last_handshake: Option<Duration>,
+    /// Unix time of the first of our handshake initiations that nothing authenticated has followed;
+    /// it stays when they are given up.
+    pub initiating_since: Option<Duration>,
     /// UDP payload bytes of authenticated messages from it.
     pub rx_bytes: u64,
     /// UDP payload bytes sent to it.

@@ -13,12 +13,13 @@ pub(super) fn set(remote: &Remote, parser: SetParser) -> Result<(), Refusal> {
     remote.set(parser.finish()).map_err(refusal)
 }
 
-/// Writes the device and its peers, a page of peers at a time: a client that reads slowly holds
-/// up nobody.
+/// Writes the device and its peers. They are read before the first line is written: a client that
+/// reads slowly holds up nobody.
 pub(super) fn get(remote: &Remote, out: &mut impl fmt::Write) -> Result<(), GetError> {
-    write_device(out, &remote.summary()?)?;
-    for page in remote.pages() {
-        for peer in page? {
+    let (summary, pages) = remote.settled()?;
+    write_device(out, &summary)?;
+    for page in pages {
+        for peer in page {
             write_peer(out, &peer)?;
         }
     }
@@ -51,9 +52,11 @@ fn refusal(error: Error) -> Refusal {
         Error::Privilege { .. } => libc::EPERM,
         Error::Io { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
         Error::Ended(_) | Error::NoTunDevice => libc::ENODEV,
-        Error::Tunnel(_) | Error::Name { .. } | Error::Workers(_) | Error::Feature(_) => {
-            libc::EINVAL
-        }
+        Error::Tunnel(_)
+        | Error::Name { .. }
+        | Error::Workers(_)
+        | Error::Feature(_)
+        | Error::Descriptor { .. } => libc::EINVAL,
     };
     Refusal {
         errno,

@@ -13,10 +13,12 @@ use zeroize::Zeroizing;
 
 use super::apply::{self, GetError};
 use super::parse::{Refusal, SetParser};
+use super::seats::Seat;
 use crate::remote::Remote;
 use crate::sys;
 
-/// A client that says nothing and takes nothing for this long is hung up on.
+/// A client that is silent for this long in the middle of an operation is hung up on. Between two
+/// operations it may be silent for as long as nobody waits for its place.
 const MAX_SILENCE: Duration = Duration::from_secs(5);
 
 /// Bytes of one operation. A peer with 130,560 allowed IPs, which the kernel's own tests use, is
@@ -28,7 +30,10 @@ const CHUNK: usize = 16 << 10;
 
 pub(super) struct Client {
     stream: UnixStream,
+    seat: Seat,
     remote: Remote,
+    /// Whether an operation has begun and is not answered yet.
+    is_busy: bool,
     /// Keys pass through here: wiped when dropped.
     input: Zeroizing<[u8; CHUNK]>,
     /// What of the input was not taken yet.
@@ -36,33 +41,44 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(stream: UnixStream, remote: Remote) -> io::Result<Self> {
+    pub(super) fn new(stream: UnixStream, seat: Seat, remote: Remote) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Self {
             stream,
+            seat,
             remote,
+            is_busy: false,
             input: Zeroizing::new([0; CHUNK]),
             unread: 0..0,
         })
     }
 
-    /// Serves operations until the client hangs up, breaks the protocol or falls silent.
+    /// Serves operations until the client hangs up, breaks the protocol or falls silent. One that
+    /// breaks the protocol is told so: `wg` reads digits only after a `get`, so the number is not
+    /// negative.
     pub(super) fn serve(mut self) {
         if let Err(error) = self.try_serve() {
+            if error.kind() == io::ErrorKind::InvalidData {
+                let _ = self.answer(libc::EPROTO);
+            }
             tracing::debug!("control socket: hanging up: {error}");
         }
     }
 
     fn try_serve(&mut self) -> io::Result<()> {
         while let Some(operation) = self.line()? {
-            match operation {
-                "get=1" => self.get()?,
-                "set=1" => self.set()?,
-                _ => {
-                    self.answer(libc::EPROTO)?;
-                    return Err(invalid("neither get=1 nor set=1"));
-                }
+            let is_get = match operation {
+                "get=1" => true,
+                "set=1" => false,
+                _ => return Err(invalid("neither get=1 nor set=1")),
+            };
+            self.is_busy = true;
+            if is_get {
+                self.get()?;
+            } else {
+                self.set()?;
             }
+            self.is_busy = false;
         }
         Ok(())
     }
@@ -110,7 +126,6 @@ impl Client {
         loop {
             let Some(line) = self.line()? else {
                 // Half an operation is none.
-                self.answer(-libc::EPROTO)?;
                 return Err(invalid("the end came before the empty line"));
             };
             if line.is_empty() {
@@ -121,7 +136,6 @@ impl Client {
                 result = take(line);
             }
             if len > MAX_OPERATION {
-                self.answer(-libc::EMSGSIZE)?;
                 return Err(invalid("the operation is too long"));
             }
         }
@@ -160,6 +174,7 @@ impl Client {
         loop {
             match self.stream.read(&mut self.input[self.unread.end..]) {
                 Ok(read) => {
+                    self.seat.hear();
                     self.unread.end += read;
                     return Ok(read);
                 }
@@ -175,7 +190,10 @@ impl Client {
     fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.stream.write(bytes) {
-                Ok(written) => bytes = &bytes[written..],
+                Ok(written) => {
+                    self.seat.hear();
+                    bytes = &bytes[written..];
+                }
                 Err(error) => self.wait_after(error, libc::POLLOUT)?,
             }
         }
@@ -193,8 +211,9 @@ impl Client {
             (Some(self.stream.as_fd()), event),
             (Some(self.remote.closing().as_fd()), libc::POLLIN),
         ];
-        match sys::poll(wanted, Some(MAX_SILENCE))? {
-            [_, closing] if closing != 0 => Err(invalid("the device has ended")),
+        let begun = self.is_busy || !self.unread.is_empty();
+        match sys::poll(wanted, begun.then_some(MAX_SILENCE))? {
+            [_, closing] if closing != 0 => Err(io::Error::other("the device has ended")),
             [0, _] => Err(io::ErrorKind::TimedOut.into()),
             _ => Ok(()),
         }

@@ -108,6 +108,7 @@ mod tests {
             endpoint: None,
             allowed_ips: Vec::new(),
             last_handshake: None,
+            initiating_since: None,
             rx_bytes: 0,
             tx_bytes: 0,
             persistent_keepalive: 0,

@@ -9,52 +9,42 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt}
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use super::client::Client;
+use super::seats::Seats;
 use crate::device::Ended;
 use crate::error::Error;
+use crate::handed::HandedFd;
 use crate::name::InterfaceName;
 use crate::remote::Remote;
-use crate::sys::{self, EventFd};
-
-/// Clients that are served at the same time; more of them wait to be accepted.
-const MAX_CLIENTS: usize = 8;
+use crate::sys;
 
 /// How often we look whether the file is still there.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often we look whether a client that has a place can give way to one that waits for it.
+const CROWDED_INTERVAL: Duration = Duration::from_millis(50);
+
 /// A listening control socket, whose file goes with it.
 pub(crate) struct ControlSocket {
     listener: UnixListener,
+    /// None for a socket that was handed over and has none that we see.
+    file: Option<SocketFile>,
+    seats: Arc<Seats>,
+}
+
+/// The socket's file.
+struct SocketFile {
     path: PathBuf,
-    /// The file's device and inode: another file of the same name is not ours.
-    file: (u64, u64),
-    places: Arc<Places>,
+    /// Its device and inode: another file of the same name is not ours.
+    identity: (u64, u64),
 }
 
-struct Places {
-    taken: AtomicUsize,
-    /// Raised when a place becomes free.
-    freed: EventFd,
-}
-
-/// A place that is taken until it is dropped.
-struct Place(Arc<Places>);
-
-impl Place {
-    fn take(places: &Arc<Places>) -> Self {
-        places.taken.fetch_add(1, Ordering::SeqCst);
-        Self(places.clone())
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::SeqCst);
-        self.0.freed.raise();
+impl SocketFile {
+    fn is_there(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|metadata| identity(&metadata) == self.identity)
     }
 }
 
@@ -92,12 +82,11 @@ impl ControlSocket {
         let metadata = fs::symlink_metadata(&path)?;
         let socket = Self {
             listener: OwnedFd::from(socket).into(),
-            path,
-            file: identity(&metadata),
-            places: Arc::new(Places {
-                taken: AtomicUsize::new(0),
-                freed: EventFd::new()?,
+            file: Some(SocketFile {
+                path,
+                identity: identity(&metadata),
             }),
+            seats: Seats::new()?,
         };
         if metadata.permissions().mode() & 0o7777 != 0o600 {
             return Err(io::Error::other("the file's mode is not 0600"));
@@ -106,19 +95,49 @@ impl ControlSocket {
         Ok(socket)
     }
 
+    /// Takes over a socket that another program has bound; its file is ours from now on.
+    pub(crate) fn take_over(handed: HandedFd) -> Result<Self, Error> {
+        let number = handed.number;
+        let refusal = |_| HandedFd::is_no(number, "Unix stream socket that can listen");
+        let listener = UnixListener::from(handed.fd);
+        let address = listener.local_addr().map_err(refusal)?;
+        sys::listen(listener.as_fd()).map_err(refusal)?;
+        let setting_up = || format!("setting up the control socket of descriptor {number}");
+        listener
+            .set_nonblocking(true)
+            .map_err(Error::io(setting_up()))?;
+        let file = address.as_pathname().and_then(|path| {
+            Some(SocketFile {
+                path: path.to_owned(),
+                identity: identity(&fs::symlink_metadata(path).ok()?),
+            })
+        });
+        Ok(Self {
+            listener,
+            file,
+            seats: Seats::new().map_err(Error::io(setting_up()))?,
+        })
+    }
+
     /// Serves clients until the device has ended; ends it when the file is removed.
     pub(crate) fn serve(self, remote: &Remote) {
         let mut watched = true;
+        let mut crowded = false;
         loop {
-            self.places.freed.lower();
-            let has_room = self.places.taken.load(Ordering::SeqCst) < MAX_CLIENTS;
+            self.seats.freed.lower();
             let wanted = [
                 Some(remote.closing().as_fd()),
-                Some(self.places.freed.as_fd()),
-                has_room.then(|| self.listener.as_fd()),
+                Some(self.seats.freed.as_fd()),
+                // Who waits for a place has said so already.
+                (!crowded || !self.seats.is_full()).then(|| self.listener.as_fd()),
             ]
             .map(|descriptor| (descriptor, libc::POLLIN));
-            let [closing, _, waiting] = match sys::poll(wanted, Some(WATCH_INTERVAL)) {
+            let interval = if crowded {
+                CROWDED_INTERVAL
+            } else {
+                WATCH_INTERVAL
+            };
+            let [closing, _, waiting] = match sys::poll(wanted, Some(interval)) {
                 Ok(events) => events,
                 Err(_) => {
                     // For want of memory; it may pass.
@@ -129,16 +148,19 @@ impl ControlSocket {
             if closing != 0 {
                 return;
             }
-            if watched && !self.is_ours() {
+            if watched && self.file.as_ref().is_some_and(|file| !file.is_there()) {
                 watched = false;
                 remote.end(Ended::SocketRemoved);
             }
-            if waiting != 0
+            crowded = (crowded || waiting != 0) && self.seats.is_full();
+            if crowded {
+                self.seats.make_room();
+            } else if waiting != 0
                 && let Err(error) = self.accept(remote)
             {
                 tracing::warn!("control socket: {error}");
                 // Out of descriptors or threads: do not spin on it.
-                thread::sleep(Duration::from_millis(50));
+                thread::sleep(CROWDED_INTERVAL);
             }
         }
     }
@@ -154,27 +176,22 @@ impl ControlSocket {
             tracing::warn!("control socket: user {uid} is not let in");
             return Ok(());
         }
-        let client = Client::new(stream, remote.clone())?;
-        let place = Place::take(&self.places);
+        let seat = self.seats.take(&stream)?;
+        let client = Client::new(stream, seat, remote.clone())?;
         thread::Builder::new()
             .name("uapi client".to_owned())
-            .spawn(move || {
-                client.serve();
-                drop(place);
-            })
+            .spawn(move || client.serve())
             .map(drop)
-    }
-
-    fn is_ours(&self) -> bool {
-        fs::symlink_metadata(&self.path).is_ok_and(|metadata| identity(&metadata) == self.file)
     }
 }
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        if self.is_ours() {
+        if let Some(file) = &self.file
+            && file.is_there()
+        {
             // Somebody may be quicker: then it is gone too.
-            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(&file.path);
         }
     }
 }

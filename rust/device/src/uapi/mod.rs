@@ -11,6 +11,7 @@ mod format;
 pub(crate) mod fuzz;
 mod listener;
 mod parse;
+mod seats;
 
 pub(crate) use listener::ControlSocket;
 

@@ -112,6 +112,7 @@ impl Peer {
                     out.handshakes.initiated += 1;
                     self.tx_bytes += HANDSHAKE_INITIATION_SIZE as u64;
                     live.initiated = Some(now.instant);
+                    live.initiating_since.get_or_insert(now.unix);
                 }
                 true
             }

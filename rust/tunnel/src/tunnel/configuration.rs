@@ -92,11 +92,20 @@ impl Tunnel {
         for peer in peers {
             self.touch(&peer.public_key);
         }
+        // Who is given a preshared key is not to lose the same one, and its session with it.
+        let given: FxHashSet<PublicKey> = peers
+            .iter()
+            .filter(|change| change.preshared_key.is_some())
+            .map(|change| change.public_key)
+            .collect();
         for slot in 0..self.peers.len() {
             self.clear_allowed_ips(slot);
-            self.set_preshared_key(slot, None, now, out);
-            if let Some(peer) = &mut self.peers[slot] {
-                peer.set_persistent_keepalive(0);
+            let Some(peer) = &mut self.peers[slot] else {
+                continue;
+            };
+            peer.set_persistent_keepalive(0);
+            if !given.contains(&peer.public_key) {
+                self.set_preshared_key(slot, None, now, out);
             }
         }
     }
