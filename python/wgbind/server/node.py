@@ -185,7 +185,7 @@ class Node:
                 self._started_at,
                 self._device.status(),
                 self.firewall(),
-                self._problems,
+                (*self._problems, *self._reconciler.problems()),
             ),
         )
 
@@ -208,7 +208,7 @@ class Node:
             except WgbindError as error:
                 problems = (str(error),)
             self._note(problems)
-            return problems
+            return (*problems, *self._reconciler.problems())
 
     def reload(self) -> tuple[str, ...]:
         """Read settings and key again, then converge; return what could not be done.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
 
@@ -16,12 +15,13 @@ from wgbind.net.forwarding import enable_forwarding, restore_forwarding
 from wgbind.net.host import host_view
 from wgbind.net.interface import converge_interface
 from wgbind.net.rule import release_block
+from wgbind.server.endpoint_names import EndpointResolver, Name, is_name
 from wgbind.server.peer_edit import device_peer, peer_edits
 from wgbind.server.policy import resolve
 from wgbind.server.routing import apply_routing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Iterable, Sequence
 
     from wgbind._native import Device
     from wgbind.firewall.policy import Policy
@@ -69,15 +69,17 @@ class Reconciler:
         self._paths = paths
         self._firewall = Firewall(paths.name)
         self._hub = Hub()
+        self._names = EndpointResolver(device)
         self._peers: dict[PublicKey, Peer] = {}
         self._touched_host = False
 
     def apply(self, desired: Desired) -> list[str]:
         """Apply what differs.
 
-        Returns what is left undone without harm to the rest: an endpoint's name that does not
-        resolve, a network behind a peer that is routed elsewhere. Raises the `WgbindError` of the
-        first step that failed; the later ones, which build on it, are not tried.
+        Returns what is left undone without harm to the rest: a network behind a peer that is routed
+        elsewhere. Endpoints that are names are set beside it, see `problems`. Raises the
+        `WgbindError` of the first step that failed; the later ones, which build on it, are not
+        tried.
         """
         self.configure(desired.settings, desired.private_key)
         policy = resolve(self._paths.name, desired.settings, desired.peers, host_view())
@@ -85,7 +87,7 @@ class Reconciler:
         own = [address.network for address in desired.settings.interface.addresses]
         peers = [device_peer(peer, own) for peer in desired.peers]
         edits = peer_edits(peers, self._peers, self._device.status().peers)
-        unresolved = {edit["public_key"] for edit in edits.given if not _resolve(edit)}
+        renamed = {edit["public_key"] for edit in edits.given if _take_name(edit)}
 
         self._set_hub(narrow(self._hub, hub))
         self._set_peers(edits.taken)
@@ -96,11 +98,12 @@ class Reconciler:
         self._apply_firewall(policy)
         self._set_peers(edits.given)
         self._set_hub(hub)
-        problems = self._note_peers(peers, unresolved)
+        self._peers = {peer.public_key: peer for peer in peers}
+        self._names.want(_names(peers), renamed)
 
         self._apply_forwarding(policy)
         self._apply_interface(desired)
-        return problems + self._apply_routes(desired)
+        return self._apply_routes(desired)
 
     def configure(self, settings: ServerSettings, private_key: PrivateKey) -> None:
         """Give the device its private key, port and mark.
@@ -120,8 +123,13 @@ class Reconciler:
             self._device.set(**changes)
             _log_changes("device", [f"{name.replace('_', ' ')} set" for name in changes])
 
+    def problems(self) -> list[str]:
+        """Return what is not done yet of what goes on beside: endpoints that do not resolve."""
+        return self._names.problems()
+
     def release(self) -> None:
         """Take back what was changed on the host; the device is closed before."""
+        self._names.close()
         self._firewall.close()
         if self._touched_host:
             release_host(self._paths)
@@ -137,19 +145,6 @@ class Reconciler:
             self._device.set(peers=[PeerChange(**edit) for edit in edits])
             removed = sum("remove" in edit for edit in edits)
             _log.info("device: peers: %d removed, %d set", removed, len(edits) - removed)
-
-    def _note_peers(self, peers: Sequence[Peer], unresolved: Collection[PublicKey]) -> list[str]:
-        """Remember what the device was given; return what it could not be given."""
-        self._peers = {
-            # Without its endpoint, it is tried again next time.
-            peer.public_key: replace(peer, endpoint=None) if peer.public_key in unresolved else peer
-            for peer in peers
-        }
-        return [
-            f"peer {peer.name}: endpoint {peer.endpoint[0]!r} cannot be resolved"
-            for peer in peers
-            if peer.endpoint is not None and peer.public_key in unresolved
-        ]
 
     def _apply_firewall(self, policy: Policy) -> None:
         if self._firewall.apply(policy):
@@ -188,18 +183,20 @@ def release_host(paths: Paths) -> bool:
     return recorded or routed or removed
 
 
-def _resolve(edit: PeerEdit) -> bool:
-    """Turn a host name in the edit's endpoint into an address; drop it and say no if it fails."""
-    if "endpoint" not in edit:
-        return True
-    host, port = edit["endpoint"]
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    except OSError:
-        del edit["endpoint"]
+def _take_name(edit: PeerEdit) -> bool:
+    """Take a host name out of the edit's endpoint; return whether there was one."""
+    if "endpoint" not in edit or not is_name(edit["endpoint"][0]):
         return False
-    edit["endpoint"] = (str(found[0][4][0]), port)
+    del edit["endpoint"]
     return True
+
+
+def _names(peers: Iterable[Peer]) -> dict[PublicKey, Name]:
+    return {
+        peer.public_key: Name(peer.name, *peer.endpoint)
+        for peer in peers
+        if peer.endpoint is not None and is_name(peer.endpoint[0])
+    }
 
 
 def _log_changes(what: str, changes: Sequence[str]) -> None:
