@@ -9,6 +9,7 @@ VENV ?= .venv
 SERVER ?= wg0
 PEER ?= phone
 PYTEST_WORKERS ?= 2
+NETNS_PROGRAMS ?= wireguard-go wgbind-device
 ARGS ?=
 TARGET ?= datagrams
 SECONDS ?= 60
@@ -23,6 +24,9 @@ PACKAGED := Cargo.toml Cargo.lock pyproject.toml README.md LICENSE \
 # it, nothing outlives it, and where user namespaces are allowed nobody has to be root.
 ISOLATED := unshare $(if $(ROOT),,--map-root-user) --net --mount --pid --fork --kill-child \
 	--mount-proc sh -c 'mount -t tmpfs tmpfs /run && ip link set lo up && exec "$$@"' isolated
+
+# netns.sh wants to write this setting, which only the first network namespace has.
+MESSAGE_COST := mount -t tmpfs none /proc/sys/net/core && echo 5 > /proc/sys/net/core/message_cost
 
 .PHONY: help
 help: ## show this list
@@ -76,6 +80,15 @@ fuzz-merge: $(VENV)/.fuzz ## make the corpus of TARGET anew of the least that re
 	$(FUZZ) fuzz/merged fuzz/corpus/$(TARGET) fuzz/found/$(TARGET) $(FUZZ_END) -merge=1 $(ARGS)
 	rm -r fuzz/corpus/$(TARGET)
 	mv fuzz/merged fuzz/corpus/$(TARGET)
+
+.PHONY: test-netns
+test-netns: PROGRAMS += ncat:ncat ping6:iputils-ping
+test-netns: .test-programs $(VENV)/.wheel $(BIN)/wireguard-go ## run wireguard-go's own netns.sh on NETNS_PROGRAMS
+	@script=$$(cd tests/wireguard-go && go list -m -f '{{.Dir}}' golang.zx2c4.com/wireguard)/tests/netns.sh; \
+	for program in $(NETNS_PROGRAMS); do \
+		echo "== $$program"; \
+		time $(ISOLATED) sh -c '$(MESSAGE_COST) && exec "$$@"' netns bash "$$script" $(BIN)/$$program; \
+	done
 
 .PHONY: lint
 lint: $(VENV)/.lint $(VENV)/.test $(VENV)/.wheel ## check formats, types, the native stub and the dependencies' licences
@@ -174,7 +187,7 @@ $(BIN)/gotatun: $(VENV)/.tools
 
 # Each program and the Debian package that has it; root installs what is missing, others are told.
 PROGRAMS = ip:iproute2 iperf3:iperf3 iptables:iptables nft:nftables ping:iputils-ping ss:iproute2 \
-	sysctl:procps unshare:util-linux wg:wireguard-tools
+	strace:strace sysctl:procps unshare:util-linux wg:wireguard-tools
 
 .PHONY: .test-programs
 .test-programs:

@@ -5,7 +5,13 @@ the test made, and is gone when its `with` block is left, however that happens.
 """
 
 from harness.api import Api, make_server, running_api
-from harness.client import Client, connect, connect_with_wg_quick, disconnect_with_wg_quick
+from harness.client import (
+    Client,
+    connect,
+    connect_with_wg_quick,
+    disconnect_with_wg_quick,
+    wg_quick,
+)
 from harness.count import count_packets
 from harness.host_state import files, host_state
 from harness.measure import Iperf, Ping, UdpStream, iperf3, ping, udp_stream
@@ -59,5 +65,6 @@ __all__ = [
     "udp_stream",
     "veth",
     "wg",
+    "wg_quick",
     "wireguard_go",
 ]

@@ -82,19 +82,42 @@ def connect(
     return _client(namespace, interface, configuration)
 
 
-def connect_with_wg_quick(namespace: Namespace, configuration: str, folder: Path) -> Client:
+def connect_with_wg_quick(
+    namespace: Namespace, configuration: str, folder: Path, *, implementation: str = "wireguard-go"
+) -> Client:
     """Bring a client up by `wg-quick up`, which routes all that the host sends into the tunnel."""
     interface = interface_name()
     path = _write(folder, interface, configuration)
-    namespace.owns(interface)
-    namespace.run(["wg-quick", "up", str(path)], env=_wg_quick_environment(folder))
+    wg_quick(namespace, "up", path, implementation=implementation)
     return _client(namespace, interface, configuration)
 
 
 def disconnect_with_wg_quick(client: Client, folder: Path) -> None:
     """Bring a client down by `wg-quick down`."""
     path = folder / f"{client.interface}.conf"
-    client.namespace.run(["wg-quick", "down", str(path)], env=_wg_quick_environment(folder))
+    wg_quick(client.namespace, "down", path)
+
+
+def wg_quick(
+    namespace: Namespace, command: str, path: Path, *, implementation: str = "wireguard-go"
+) -> str:
+    """Run `wg-quick COMMAND` on a file, named after its interface; return what it prints.
+
+    Name servers do not reach the system, but the file `resolvconf` beside that file.
+    """
+    namespace.owns(path.stem)
+    # wg-quick hands the name servers to resolvconf, which knows no namespaces and would change
+    # those of the machine that runs the tests; a script that notes them stands in for it.
+    resolvconf = path.parent / "bin" / "resolvconf"
+    resolvconf.parent.mkdir(exist_ok=True)
+    resolvconf.write_text(f"#!/bin/sh\ncat >>{path.parent}/resolvconf\n")
+    resolvconf.chmod(0o755)
+    env = {
+        **os.environ,
+        "PATH": f"{resolvconf.parent}:{os.environ['PATH']}",
+        "WG_QUICK_USERSPACE_IMPLEMENTATION": program(implementation),
+    }
+    return namespace.run(["wg-quick", command, str(path)], env=env).stdout
 
 
 def _client(namespace: Namespace, interface: str, configuration: str) -> Client:
@@ -114,17 +137,3 @@ def _write(folder: Path, interface: str, configuration: str) -> Path:
 def _values(configuration: str, key: str) -> list[str]:
     lines = re.findall(rf"^{key}\s*=\s*(.+)$", configuration, re.MULTILINE)
     return [value.strip() for line in lines for value in line.split(",")]
-
-
-def _wg_quick_environment(folder: Path) -> dict[str, str]:
-    # wg-quick hands the name servers to resolvconf, which knows no namespaces and would change
-    # those of the machine that runs the tests; a script that notes them stands in for it.
-    resolvconf = folder / "bin" / "resolvconf"
-    resolvconf.parent.mkdir(exist_ok=True)
-    resolvconf.write_text(f"#!/bin/sh\ncat >>{folder}/resolvconf\n")
-    resolvconf.chmod(0o755)
-    return {
-        **os.environ,
-        "PATH": f"{resolvconf.parent}:{os.environ['PATH']}",
-        "WG_QUICK_USERSPACE_IMPLEMENTATION": program("wireguard-go"),
-    }
