@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness import count_packets, ping
-from netns.nat import UDP_TIMEOUT, Natted, natted
+from netns.nat import NAT, UDP_TIMEOUT, Natted, natted
 
 MARK = "add table ip marks; add chain ip marks out { type route hook output priority -150; };"
 
@@ -75,3 +75,19 @@ def test_policy_routing_by_fwmark(hosts: Natted) -> None:
         one.host.sysctl(f"net.ipv4.conf.{scope}.rp_filter", "0")
     for address in ("192.168.99.7", "abab::1111"):
         assert ping(one.host, address, count=100, interval=0.002, deadline=10).lost == 0
+
+
+def test_an_unreachable_peer_is_told(hosts: Natted) -> None:
+    """Who is behind two and asks for a peer that is gone hears of it.
+
+    router ── 10.0.0.0/24 ── two, SNAT to 192.168.241.2 ── wg ── (no peer)
+    """
+    one, two, router = hosts.one, hosts.two, hosts.router
+    snat = "add rule ip nat post ip saddr 10.0.0.0/24 ip daddr 192.168.241.0/24"
+    two.host.run(["nft", f"{NAT}{snat} snat to 192.168.241.2"])
+    two.host.sysctl("net.ipv4.ip_forward", "1")
+    router.ip("route", "add", "192.168.241.1", "via", "10.0.0.100")
+    assert ping(router, "192.168.241.1", count=1, deadline=10).lost == 0
+    two.remove_peer(one)
+    command = ["ping", "-n", "-c", "1", "-W", "5", "192.168.241.1"]
+    assert "Destination Host Unreachable" in router.run(command, check=False).stdout

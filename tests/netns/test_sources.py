@@ -98,6 +98,33 @@ def test_an_address_of_another_interface_is_answered_from(hosts: Joined) -> None
     assert two.endpoint(one) == "10.50.0.1:1"
 
 
+def test_a_better_route_takes_over(hosts: Joined) -> None:
+    """A route by another interface takes precedence over the one in use.
+
+    one ── veth1, 10.0.0.1, metric 2 ── two, 10.0.0.2
+        └─ veth3, 10.0.0.3, metric 1 ──┘
+    """
+    one, two = hosts.one, hosts.two
+    hosts.give(("10.0.0.1/24",), ("10.0.0.2/24",))
+    veth(one.host, two.host, ("veth3", "veth4"), (("10.0.0.3/24",), ()))
+    for name in ("veth1", "veth3"):
+        one.host.ip("route", "flush", "dev", name)
+    for interface, names in ((one, ("all", "veth1", "veth3")), (two, ("all", "veth2", "veth4"))):
+        for name in names:
+            interface.host.sysctl(f"net.ipv4.conf.{name}.rp_filter", "0")
+    route = ("route", "add", "10.0.0.0/24", "dev")
+    one.host.ip(*route, "veth1", "src", "10.0.0.1", "metric", "2")
+    one.set_peer(two, endpoint="10.0.0.2:2")
+    assert answers(one, "192.168.241.2")
+    assert two.endpoint(one) == "10.0.0.1:1"
+    one.host.ip(*route, "veth3", "src", "10.0.0.3", "metric", "1")
+    # The kernel looks at the route of each packet; a program is told of changes, a moment later.
+    deadline = time.monotonic() + 20
+    while two.endpoint(one) != "10.0.0.3:1":
+        assert time.monotonic() < deadline
+        assert answers(one, "192.168.241.2")
+
+
 def test_padding_stops_at_the_mtu(hosts: Joined) -> None:
     """An inner packet of 1297 bytes is padded to the MTU of 1299, not to the next multiple of 16.
 
