@@ -116,4 +116,4 @@ def _packets(host: Namespace, seconds: float) -> int:
         links = host.ip_json("-s", "link")
         counts.append(sum(link["stats64"]["tx"]["packets"] for link in links))
         time.sleep(seconds)
-    return counts[1] - counts[0]
+    return int(counts[1] - counts[0])
