@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,14 @@ import pytest
 
 from harness import Namespace, Wgbind, program
 from harness.certificate import write_certificate
+from wgbind.settings.api import ApiSettings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DOCUMENTATION = Path(__file__).parents[2].joinpath("docs", "api.md").read_text()
 
 STRANGER = 54321
 
@@ -88,6 +97,18 @@ def follow(server: Wgbind, code: str) -> "subprocess.Popen[str]":
     assert process.stdout is not None
     assert process.stdout.readline() == "listening\n"
     return process
+
+
+def test_the_examples_of_the_documentation_run(server: Wgbind) -> None:
+    server.start()
+    examples = re.findall(r"```python\n(.*?)```", DOCUMENTATION, re.DOTALL)
+    assert len(examples) == 5
+    for example in examples:
+        code = example.replace('"wg0"', f'"{server.name}"')
+        server.namespace.run([program("python"), "-W", "error", "-c", code], env=server.env)
+    assert server.peers() == []
+    for example in re.findall(r"```toml\n\[api\]\n(.*?)```", DOCUMENTATION, re.DOTALL):
+        ApiSettings.model_validate(tomllib.loads(example))
 
 
 @pytest.mark.parametrize("code", [FOLLOW, FOLLOW_ASYNC])
