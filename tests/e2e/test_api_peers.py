@@ -294,6 +294,30 @@ def test_refusals_are_the_same_errors(server: ServerHandle) -> None:
     assert server.peers.list() == [replace(there, private_key=None)]
 
 
+@pytest.mark.parametrize("way", ["in-process", "unix", "tcp"])
+def test_events_are_told(way: str, api: Api, stopped: Server) -> None:
+    with by(way, api, stopped) as server, server.events() as events:
+        server.peers.add("phone")
+        event = next(events)
+        assert (event.kind, event.name) == ("added", "phone")
+        server.peers.remove("phone")
+        assert next(events).kind == "removed"
+
+
+def test_events_are_told_to_a_loop_from_afar(api: Api) -> None:
+    async def follow() -> list[str]:
+        async with connect_async(
+            api.url, token_file=api.token_file, authorities=api.certificate
+        ) as server:
+            assert server.name == api.server.name
+            async with server.events() as events:
+                await server.peers.add("phone")
+                await server.peers.remove("phone")
+                return [(await anext(events)).kind, (await anext(events)).kind]
+
+    assert asyncio.run(follow()) == ["added", "removed"]
+
+
 def test_status_and_rules_are_told(server: ServerHandle) -> None:
     server.peers.add("phone")
     status = server.status()

@@ -115,6 +115,13 @@ def test_the_kernel_says_who_calls(serve: Serve) -> None:
                 remote.converge()
 
 
+def test_strangers_take_no_room(serve: Serve) -> None:
+    path = serve(Access(frozenset({STRANGER})))
+    flood = [ask(path) for _ in range(100)]
+    for each in flood:
+        assert answer(each)[0] == 403
+
+
 def test_the_file_lets_in_the_owner_alone_unless_others_are_named(serve: Serve) -> None:
     assert serve(OWN).stat().st_mode & 0o777 == 0o600
     assert serve(Access(frozenset({0, STRANGER}))).stat().st_mode & 0o777 == 0o666

@@ -88,7 +88,7 @@ class OnlyEvents:
     def problems(self) -> tuple[str, ...]:
         raise NotImplementedError
 
-    def info(self) -> ServerInfo:
+    def info(self, endpoint: str | None = None) -> ServerInfo:
         raise NotImplementedError
 
     def status(self) -> ServerStatus:

@@ -45,6 +45,11 @@ _PEERS, _SECRETS = "/v1/peers", {"secrets": "true"}
 TAG, IF_MATCH = "etag", "if-match"
 
 
+# A server that takes longer to converge is stuck; so many changes a second even a busy host makes.
+PATIENCE_SECONDS = 60
+SLOWEST_PER_SECOND = 20
+
+
 @dataclass(frozen=True)
 class Call(Generic[_Answer]):
     """One call.
@@ -54,7 +59,8 @@ class Call(Generic[_Answer]):
         path: With the query.
         parse: Reads the body of the answer and its headers, whose names are in lower case.
         body: JSON.
-        headers: Beside the usual ones.
+        headers: Of the request.
+        patience: Seconds until a server that has not answered is given up.
     """
 
     method: str
@@ -62,15 +68,17 @@ class Call(Generic[_Answer]):
     parse: Callable[[bytes, Mapping[str, str]], _Answer] = field(repr=False)
     body: str | None = field(default=None, repr=False)  # it may have secrets
     headers: Mapping[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
+    patience: float = PATIENCE_SECONDS
 
 
 def _get(path: str, model: type[_Model]) -> Call[_Model]:
     return Call("GET", path, lambda body, _: model.model_validate_json(body))
 
 
-def info() -> Call[ServerInfo]:
-    """Ask who answers."""
-    return _get("/v1", ServerInfo)
+def info(endpoint: str | None = None) -> Call[ServerInfo]:
+    """Ask who answers, and for the endpoint of that name in the settings."""
+    query = "" if endpoint is None else f"?{urlencode({'endpoint': endpoint})}"
+    return _get(f"/v1{query}", ServerInfo)
 
 
 def status() -> Call[ServerStatus]:
@@ -120,10 +128,17 @@ def list_peers(group: str | None, enabled: bool | None) -> Call[Sequence[Peer]]:
 def apply(changes: Iterable[Change]) -> Call[Sequence[Peer]]:
     """Ask for changes in one transaction; raises `InputError` for what cannot be written down."""
     try:
-        body = TransactionRecord.of(changes).model_dump_json()
+        record = TransactionRecord.of(changes)
+        body = record.model_dump_json()
     except ValidationError as error:
         raise input_error(error.errors()) from None
-    return Call("POST", f"/v1/transactions?{urlencode(_SECRETS)}", _changed_peers, body)
+    return Call(
+        "POST",
+        f"/v1/transactions?{urlencode(_SECRETS)}",
+        _changed_peers,
+        body,
+        patience=PATIENCE_SECONDS + len(record.changes) / SLOWEST_PER_SECOND,
+    )
 
 
 def update(server: str, tag: str, old: Peer, new: Peer) -> Call[Peer]:

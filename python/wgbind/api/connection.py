@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# Converging ten thousand peers takes seconds; a server that takes longer is stuck.
+# So long a server may be silent that sends events, or is to be connected to.
 _TIMEOUT_SECONDS = 60
 # Shorter than the server keeps an idle connection, so that it is never just being closed.
 _IDLE_SECONDS = 30

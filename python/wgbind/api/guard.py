@@ -73,12 +73,6 @@ class TokenGuard:
             await answer(send, 401, PrivilegeError(reason), (b"www-authenticate", b"Bearer"))
 
 
-async def refuse(_scope: Scope, _receive: Receive, send: Send) -> None:
-    """Answer who may not use the control socket (ASGI)."""
-    reason = "you may not use this socket; run as root, or be one of the settings' api.socket_users"
-    await answer(send, 403, PrivilegeError(reason))
-
-
 async def answer(
     send: Send, status: int, error: WgbindError, *headers: tuple[bytes, bytes]
 ) -> None:

@@ -28,8 +28,8 @@ class Node(Protocol):
     def problems(self) -> Sequence[str]:
         """What the host refused so far; it is tried again."""
 
-    def info(self) -> ServerInfo:
-        """Say who it is."""
+    def info(self, endpoint: str | None = None) -> ServerInfo:
+        """Say who it is; `endpoint` is a name in `client.endpoints`, or raises `InputError`."""
 
     def status(self) -> ServerStatus:
         """Read its state."""

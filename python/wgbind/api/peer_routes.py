@@ -27,6 +27,7 @@ from wgbind.api.peer_record import (
     changes_of,
 )
 from wgbind.api.peers import Peers
+from wgbind.api.server_routes import EndpointName
 from wgbind.api.status import PeerReport
 from wgbind.errors import NotFoundError
 from wgbind.store.peer import Peer
@@ -117,9 +118,10 @@ def peer_routes(node: Node) -> APIRouter:
         raise NotFoundError(f"peer {which!r} was removed just now")
 
     @routes.get("/peers/{which}/configuration")
-    def peer_configuration(which: _Which) -> ConfigurationRecord:
+    def peer_configuration(which: _Which, endpoint: EndpointName = None) -> ConfigurationRecord:
         """Write down what the peer's own end has to know; it holds its secrets."""
-        return ConfigurationRecord.of(peers.client_configuration(peers.get(which)))
+        found = peers.client_configuration(peers.get(which), endpoint=endpoint)
+        return ConfigurationRecord.of(found)
 
     @routes.post("/peers/{which}/enable")
     def enable_peer(which: _Which, enabling: EnablingRecord | None = None) -> ChangedPeerRecord:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from wgbind.api.guard import refuse
+from wgbind.api.outcome import Failure
+from wgbind.errors import PrivilegeError
 
 if TYPE_CHECKING:
     import asyncio
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
 
 # A request has to be here, whole, so long after its connection was made or its first byte came.
 REQUEST_SECONDS = 15
+
+_REASON = Failure.of(
+    PrivilegeError(
+        "you may not use this socket; run as root, or be one of the settings' api.socket_users"
+    )
+).model_dump_json()
+_REFUSAL = (
+    "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    f"content-length: {len(_REASON)}\r\n\r\n{_REASON}"
+).encode("ascii")
 
 
 class Protocol(H11Protocol):
@@ -28,16 +39,22 @@ class Protocol(H11Protocol):
     """Whom a Unix socket admits; None admits all, for the token decides."""
 
     _deadline: asyncio.TimerHandle | None = None
+    _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Ask the kernel who called."""
+        """Ask the kernel who called; hang up at once on who may not, so that it takes no room."""
         super().connection_made(transport)
-        if self.access is not None and not self.access.admits(transport.get_extra_info("socket")):
-            self.app = refuse
-        self._set_deadline()
+        if self.access is None or self.access.admits(transport.get_extra_info("socket")):
+            self._set_deadline()
+        else:
+            self._refused = True
+            transport.write(_REFUSAL)
+            transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Take a part of a request."""
+        if self._refused:
+            return
         super().data_received(data)
         if self.conn.their_state in {h11.IDLE, h11.SEND_BODY}:
             self._set_deadline()

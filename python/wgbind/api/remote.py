@@ -46,9 +46,9 @@ class RemoteServer:
         self._gate = gate
         self._http = gate.client()
 
-    def info(self) -> ServerInfo:
-        """Ask who answers."""
-        return self.call(call.info())
+    def info(self, endpoint: str | None = None) -> ServerInfo:
+        """Ask who answers; `endpoint` is a name in `client.endpoints` of its settings."""
+        return self.call(call.info(endpoint))
 
     def status(self) -> ServerStatus:
         """Describe the server and its peers."""
@@ -78,7 +78,11 @@ class RemoteServer:
         """Make a call of the API."""
         with http_errors(self._gate):
             answer = self._http.request(
-                what.method, what.path, content=what.body, headers=what.headers
+                what.method,
+                what.path,
+                content=what.body,
+                headers=what.headers,
+                timeout=what.patience,
             )
         if not answer.is_success:
             raise failure(self._gate, answer)

@@ -55,9 +55,9 @@ class AsyncServer:
         self._gate = gate
         self._undo = AsyncExitStack()
 
-    async def info(self) -> ServerInfo:
-        """Ask who answers."""
-        return await self.call(call.info())
+    async def info(self, endpoint: str | None = None) -> ServerInfo:
+        """Ask who answers; `endpoint` is a name in `client.endpoints` of its settings."""
+        return await self.call(call.info(endpoint))
 
     async def status(self) -> ServerStatus:
         """Describe the server and its peers."""
@@ -93,7 +93,11 @@ class AsyncServer:
         """Make a call of the API."""
         with http_errors(self._gate):
             answer = await self._http.request(
-                what.method, what.path, content=what.body, headers=what.headers
+                what.method,
+                what.path,
+                content=what.body,
+                headers=what.headers,
+                timeout=what.patience,
             )
         if not answer.is_success:
             raise failure(self._gate, answer)

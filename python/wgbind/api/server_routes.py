@@ -1,8 +1,8 @@
 """The calls about the server itself."""
 
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from wgbind.api import event_source
@@ -11,6 +11,10 @@ from wgbind.api.firewall import FirewallReport
 from wgbind.api.node import Node
 from wgbind.api.outcome import FAILURES, Converged
 from wgbind.api.status import ServerInfo, ServerStatus
+
+EndpointName: TypeAlias = Annotated[
+    str | None, Query(description="One of client.endpoints in the settings, by its name.")
+]
 
 _STREAM = {"type": "string", "contentSchema": PeerEvent.model_json_schema()}
 
@@ -32,9 +36,9 @@ def server_routes(node: Node) -> APIRouter:
     routes = APIRouter(tags=["server"], responses=FAILURES)
 
     @routes.get("")
-    def info() -> ServerInfo:
+    def info(endpoint: EndpointName = None) -> ServerInfo:
         """Say who answers."""
-        return node.info()
+        return node.info(endpoint)
 
     @routes.get("/status")
     def status() -> ServerStatus:

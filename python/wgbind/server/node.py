@@ -163,9 +163,9 @@ class Node:
         port = settings.interface.listen_port or self._device.status().listen_port
         return advertise(settings, port, host_view(settings.fwmark), endpoint)
 
-    def info(self) -> ServerInfo:
-        """Say who it is."""
-        advertised = self.advertised()
+    def info(self, endpoint: str | None = None) -> ServerInfo:
+        """Say who it is; `endpoint` is a name in `client.endpoints`, or raises `InputError`."""
+        advertised = self.advertised(endpoint)
         return ServerInfo(
             name=self.name,
             version=__version__,

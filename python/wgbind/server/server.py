@@ -307,7 +307,7 @@ class Server:
 
         if self._node is not None:
             return self._node.advertised(endpoint)
-        info = self._call(lambda remote: remote.info()) if endpoint is None else None
+        info = self._call(lambda remote: remote.info(endpoint))
         if info is not None:
             found = None if info.endpoint is None else Endpoint.parse(info.endpoint)
             return Advertised(found, info.endpoint_remark)
@@ -315,8 +315,6 @@ class Server:
 
         settings = self.configuration().settings
         port = settings.interface.listen_port
-        if port == 0 and self._runs():
-            port = self.status().listen_port
         return advertise(settings, port, host_view(settings.fwmark), endpoint)
 
     def __enter__(self) -> Self:
