@@ -38,7 +38,7 @@ pub const MAX_STAGED_PACKETS: usize = 128;
 /// Bytes that wait for handshakes, all peers together.
 pub const MAX_STAGED_BYTES: usize = 16 << 20;
 /// How often a peer with a tunnel looks at its timers. Twice in the second that the protocol's
-/// obligations allow, so that one look may be put off (see `peer::Peer::tick`).
+/// obligations allow.
 pub const TICK: Duration = Duration::from_millis(500);
 /// A peer that goes from endpoint to endpoint is told of no more often than this.
 pub const ROAMING_INTERVAL: Duration = Duration::from_secs(1);

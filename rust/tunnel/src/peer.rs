@@ -56,6 +56,10 @@ struct Live {
     index: u32,
     last_tick: Instant,
     last_received: Instant,
+    /// What boringtun takes for that time: that of the tick before.
+    received_stamp: Instant,
+    /// When its sessions began, the newest last.
+    births: VecDeque<Instant>,
     /// When the first packet was sent that nothing has answered.
     first_unanswered: Option<Instant>,
     /// When the first packet came that we have answered with nothing.
@@ -83,6 +87,8 @@ impl Live {
             index,
             last_tick: now.instant,
             last_received: now.instant,
+            received_stamp: now.instant,
+            births: VecDeque::new(),
             first_unanswered: None,
             first_unacknowledged: None,
             last_initiation: None,
@@ -349,6 +355,7 @@ impl Peer {
         self.last_traversal = Some(now.instant);
         if let Some(live) = &mut self.tunn {
             live.last_received = now.instant;
+            live.received_stamp = live.last_tick;
             live.first_unanswered = None;
             live.initiating_since = None;
         }

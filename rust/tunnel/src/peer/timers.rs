@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use boringtun::noise::TunnResult;
 use boringtun::noise::errors::WireGuardError;
 
-use super::Peer;
+use super::{Live, Peer};
 use crate::batch::{DatagramsOut, Now};
 use crate::constants::{
     HANDSHAKE_INITIATION_SIZE, HANDSHAKE_TRAFFIC_CLASS, KEEPALIVE_TIMEOUT, PADDING,
@@ -34,10 +34,27 @@ const IDLE_LOOK: Duration = Duration::from_secs(10);
 /// Looks at idle peers fall together on multiples of this.
 const GRAIN: Duration = Duration::from_millis(100);
 
+impl Live {
+    /// Notes when boringtun's newest session began. It has room for eight.
+    fn note_birth(&mut self, now: Now) {
+        let age = self.tunn.time_since_last_handshake();
+        let Some(birth) = age.and_then(|age| now.instant.checked_sub(age)) else {
+            return;
+        };
+        let is_new = |last: &Instant| birth.saturating_duration_since(*last) > TICK / 2;
+        if self.births.back().is_none_or(is_new) {
+            self.births.push_back(birth);
+            if self.births.len() > 8 {
+                self.births.pop_front();
+            }
+        }
+    }
+}
+
 impl Peer {
     /// Looks at the peer's timers; false if its handshake was given up.
     pub(crate) fn tick(&mut self, now: Now, out: &mut DatagramsOut) -> bool {
-        self.reply_is_due(now) || self.update_timers(now, out)
+        self.is_answer_awaited(now) || self.update_timers(now, out)
     }
 
     /// Sends the keepalive that is due, if one is.
@@ -66,17 +83,24 @@ impl Peer {
         }
     }
 
-    /// Whether the look at the timers is better put off, once, to give a reply time to arrive.
+    /// Whether boringtun had better not see the time yet, because data waits for its answer.
     ///
-    /// boringtun counts its 15 seconds of silence from the last message received, not from the
-    /// first one unanswered: a tick right after sending to a peer that was idle starts a needless
-    /// handshake (upstream issue 363).
-    fn reply_is_due(&self, now: Now) -> bool {
+    /// It counts the 15 seconds after which unanswered data starts a handshake from the last
+    /// message received, not from the first one unanswered (upstream issue 363): to a peer that was
+    /// silent for so long, all data would start one. While it does not see the time, its stamps
+    /// stand still; so the time of a session's age goes before.
+    fn is_answer_awaited(&self, now: Now) -> bool {
         let Some(live) = &self.tunn else { return false };
         let since = |then| now.instant.saturating_duration_since(then);
-        live.first_unanswered.is_some_and(|sent| since(sent) < TICK)
-            && since(live.last_received) >= SILENCE - 2 * TICK
-            && since(live.last_tick) < 2 * TICK
+        let comes_of_age = |birth: &Instant| {
+            let mut ages = SESSION_AGES.iter().map(|age| *birth + *age);
+            ages.any(|at| live.last_tick <= at && at < now.instant)
+        };
+        live.first_unanswered
+            .is_some_and(|sent| since(sent) < SILENCE)
+            && since(live.received_stamp) >= SILENCE - TICK
+            && live.initiated.is_none()
+            && !live.births.iter().any(comes_of_age)
     }
 
     /// Lets boringtun see the time; false if it gave up on a handshake.
@@ -89,6 +113,7 @@ impl Peer {
             return true;
         };
         live.last_tick = now.instant;
+        live.note_birth(now);
         let room = out.room(HANDSHAKE_INITIATION_SIZE);
         match live.tunn.update_timers(room) {
             // Its keepalives stay here: it counts their ten seconds from the last packet that we
@@ -135,7 +160,7 @@ impl Peer {
 
     /// Sets boringtun's clock; false if it gave up on a handshake.
     pub(crate) fn refresh(&mut self, now: Now, out: &mut DatagramsOut) -> bool {
-        !self.is_stale(now) || self.update_timers(now, out)
+        !self.is_stale(now) || self.is_answer_awaited(now) || self.update_timers(now, out)
     }
 
     /// When the peer's timers are to be looked at again, if ever.
