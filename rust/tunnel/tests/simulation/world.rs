@@ -225,7 +225,11 @@ impl World {
         self.nodes[node]
             .tunnel
             .handle_packets(&mut [slot], now, &mut out);
+        let received = self.nodes[node].received.len();
         self.take(node, out);
+        // What comes back from there at once are errors.
+        let node = &mut self.nodes[node];
+        node.told.extend(node.received.drain(received..));
     }
 
     /// Sends a packet, gives it time to arrive, and answers it if it did; whether both came through.
@@ -314,11 +318,7 @@ impl World {
         }
         for packet in &out.packets.packets {
             let packet = out.packets.buffer[packet.clone()].to_vec();
-            let node = &mut self.nodes[node];
-            match packet[9] {
-                1 => node.told.push(packet),
-                _ => node.received.push(packet),
-            }
+            self.nodes[node].received.push(packet);
         }
     }
 
