@@ -70,7 +70,7 @@ test-long: .test-programs $(VENV)/.test $(VENV)/.wheel $(BIN)/wireguard-go ## ru
 	$(ISOLATED) $(BIN)/pytest -n 20 -m long tests/long
 
 .PHONY: fuzz
-fuzz: $(VENV)/.fuzz ## fuzz TARGET (datagrams, packets, coalesce, uapi, toml) for SECONDS (60); see fuzz/README.md
+fuzz: $(VENV)/.fuzz ## fuzz TARGET (datagrams, packets, coalesce, uapi, toml, wg_quick) for SECONDS (60); see fuzz/README.md
 	mkdir -p fuzz/found/$(TARGET)
 	$(FUZZ) fuzz/found/$(TARGET) fuzz/corpus/$(TARGET) $(FUZZ_END) -max_total_time=$(SECONDS) $(ARGS)
 
@@ -155,7 +155,7 @@ $(VENV)/.lint: $(VENV)/.tools pyproject.toml
 	touch $@
 
 # Targets in Python are for atheris, the others for cargo-fuzz, which needs a nightly compiler.
-ifneq ($(filter toml,$(TARGET)),)
+ifneq ($(filter toml wg_quick,$(TARGET)),)
 FUZZ := PYTHONPATH=tests $(BIN)/python fuzz/texts.py $(TARGET)
 $(VENV)/.fuzz: $(VENV)/.test $(VENV)/.wheel
 	$(BIN)/pip install --quiet --group fuzz

@@ -4,10 +4,10 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["wgbind.settings", "tomllib"]):
+with atheris.instrument_imports(include=["wgbind.settings", "wgbind.wg_quick", "tomllib"]):
     from harness import texts
 
-TARGETS = {"toml": texts.toml}
+TARGETS = {"toml": texts.toml, "wg_quick": texts.wg_quick}
 
 
 def main() -> None:

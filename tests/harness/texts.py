@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from wgbind.errors import SettingsError
+from wgbind.errors import InputError, SettingsError
 from wgbind.settings import toml as settings_file
+from wgbind.wg_quick.file import WgQuickFile
 
 
 def toml(data: bytes) -> None:
@@ -24,3 +25,16 @@ def toml(data: bytes) -> None:
             assert settings_file.mistakes(path) == []
             path.write_text(settings_file.dump(settings), "utf-8")
             assert settings_file.load(path) == settings
+
+
+def wg_quick(data: bytes) -> None:
+    """Read a file of wg-quick(8): its keys, none of which a repr shows, or one clear line."""
+    try:
+        file = WgQuickFile.parse(data.decode("utf-8", "replace"), "wg0.conf")
+    except InputError as error:
+        said = str(error)
+        assert said.isprintable(), said
+        assert said.startswith("wg0.conf:"), said
+    else:
+        secrets = [file.interface.private_key, *(peer.preshared_key for peer in file.peers)]
+        assert not any(secret is not None and secret.reveal() in repr(file) for secret in secrets)

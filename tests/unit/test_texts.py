@@ -45,6 +45,19 @@ VALUES = st.recursive(
     ),
     max_leaves=8,
 )
+KEY = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+LINES = st.one_of(
+    st.sampled_from(["[Interface]", "[Peer]", "#! [Peer]", "### end alice ###", "# BEGIN_PEER a"]),
+    st.tuples(
+        st.sampled_from(["PrivateKey", "PublicKey", "PresharedKey", "Address", "AllowedIPs"]),
+        st.sampled_from(["=", " = ", "", "#="]),
+        st.sampled_from([KEY, KEY[:-1], "0" * 64, "10.0.0.1/24, fd00::1/64", "::/0,", "", "%"]),
+    ).map("".join),
+    st.tuples(
+        st.sampled_from(["ListenPort", "FwMark", "MTU", "Table", "PersistentKeepalive", "PostUp"]),
+        st.sampled_from([" = off", " = 0x1f", " = 9", " = -1", " = 99999999999", " = auto"]),
+    ).map("".join),
+)
 STATEMENTS = st.one_of(
     st.tuples(KEYS, VALUES).map(" = ".join),
     KEYS.map(lambda key: f"[{key}]"),
@@ -53,9 +66,15 @@ STATEMENTS = st.one_of(
 )
 
 
-@pytest.mark.parametrize("path", sorted((CORPUS / "toml").iterdir()), ids=lambda path: path.name)
-def test_toml_of_the_corpus(path: Path) -> None:
-    texts.toml(path.read_bytes())
+TARGETS = {"toml": texts.toml, "wg_quick": texts.wg_quick}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_corpus_replays(target: str) -> None:
+    files = sorted((CORPUS / target).iterdir())
+    assert files
+    for path in files:
+        TARGETS[target](path.read_bytes())
 
 
 @settings(deadline=None)
@@ -65,6 +84,13 @@ def test_toml_that_is_almost_right(text: str) -> None:
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=200))
-def test_toml_that_is_anything(data: bytes) -> None:
-    texts.toml(data)
+@given(st.lists(st.one_of(LINES, st.text(max_size=30)), max_size=12).map("\n".join))
+def test_a_file_of_wg_quick_that_is_almost_right(text: str) -> None:
+    texts.wg_quick(text.encode("utf-8", "surrogatepass"))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@settings(deadline=None)
+@given(data=st.binary(max_size=200))
+def test_what_is_anything(target: str, data: bytes) -> None:
+    TARGETS[target](data)

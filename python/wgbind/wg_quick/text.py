@@ -138,7 +138,8 @@ def _entry(code: str, number: int, name: str) -> Entry:
 
 
 def _key(code: str) -> str:
-    return f"key {code.partition('=')[0].strip()}" if "=" in code else "this line"
+    key, equals, _ = code.partition("=")
+    return f"key {key.strip()}" if equals and key.isprintable() and len(key) <= 40 else "this line"
 
 
 def _shared(gap: list[str]) -> tuple[list[str], list[str]]:
