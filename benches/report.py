@@ -9,12 +9,14 @@ Rounds = Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]
 
 
 def rows(rounds: Rounds) -> Iterator[tuple[str, str, str, list[float], float]]:
-    """Yield scenario, figure, pair, values and the median's ratio to the first pair's."""
+    """Yield scenario, figure, pair, values and the ratio of medians to the first pair with it."""
     for scenario, pairs in rounds.items():
-        reference = next(iter(pairs.values()))
-        for figure in reference[0]:
-            middle = statistics.median(values[figure] for values in reference)
-            for pair, measured in pairs.items():
+        for figure in dict.fromkeys(
+            figure for measured in pairs.values() for figure in measured[0]
+        ):
+            having = {pair: each for pair, each in pairs.items() if figure in each[0]}
+            middle = statistics.median(values[figure] for values in next(iter(having.values())))
+            for pair, measured in having.items():
                 values = [round_[figure] for round_ in measured]
                 ratio = statistics.median(values) / middle if middle else float("nan")
                 yield scenario, figure, pair, values, ratio

@@ -1,6 +1,18 @@
 """All scenarios; one file for each kind of traffic."""
 
-from scenarios import flood, gateway, handshakes, hub, latency, many, provisioning, talk, tcp, udp
+from scenarios import (
+    flood,
+    gateway,
+    handshakes,
+    hub,
+    latency,
+    many,
+    provisioning,
+    talk,
+    tcp,
+    times,
+    udp,
+)
 
 ALL = [
     *tcp.SCENARIOS,
@@ -13,4 +25,5 @@ ALL = [
     *flood.SCENARIOS,
     *many.SCENARIOS,
     *provisioning.SCENARIOS,
+    *times.SCENARIOS,
 ]
