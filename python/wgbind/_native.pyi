@@ -319,8 +319,12 @@ class Device:
         `DeviceError`.
         """
 
-    def status(self) -> DeviceStatus:
-        """Read the state of the device and of all its peers."""
+    @property
+    def changes(self) -> int:
+        """How many changes were applied since the start, here or at the control socket."""
+
+    def status(self, peers: Sequence[PublicKey] | None = None) -> DeviceStatus:
+        """Read the state of the device and of its peers: all, or those of these that it has."""
 
     def events(self, timeout: float | None = None) -> list[Event]:
         """Take what happened to peers since the last call, oldest first.

@@ -117,7 +117,7 @@ def settings(draw: st.DrawFn) -> ServerSettings:
                 "mtu": draw(none | st.integers(1280, MTU_MAX)),
                 "store_private_keys": draw(flag),
             },
-            "store": {"url": draw(none | TEXT)},
+            "store": {"url": draw(none | TEXT), "key_file": draw(none | TEXT)},
             "device": {
                 "workers": draw(st.just("auto") | st.integers(1, 16)),
                 **{name: draw(flag) for name in FEATURES},
@@ -213,13 +213,13 @@ MISTAKES = [
         SMALLEST + "[zzz]",
         3,
         "key zzz: there is no such key; "
-        "there are interface, policy, routing, client, store, device, api, wg_quick",
+        "there are interface, pool, policy, routing, client, store, device, api, wg_quick",
     ),
     (
         '"a\\nb" = 1\n' + SMALLEST,
         1,
         "key 'a\\nb': there is no such key; "
-        "there are interface, policy, routing, client, store, device, api, wg_quick",
+        "there are interface, pool, policy, routing, client, store, device, api, wg_quick",
     ),
     ("", 1, "key interface: it is missing; `wgbind server init` makes a file that shows it"),
     (

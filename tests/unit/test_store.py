@@ -27,8 +27,13 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    with Store(f"sqlite:///{path}") as opened:
+def key_file(tmp_path: Path) -> Path:
+    return tmp_path / "config" / "stored.key"
+
+
+@pytest.fixture
+def store(path: Path, key_file: Path) -> Iterator[Store]:
+    with Store(f"sqlite:///{path}", key_file) as opened:
         yield opened
 
 
@@ -62,7 +67,9 @@ def test_a_peer_with_nothing_but_a_key(store: Store) -> None:
     assert peer.allowed_ips == (ip_network("10.8.0.2/32"), ip_network("fd00::2/128"))
 
 
-def test_a_peer_with_everything_survives_a_new_process(store: Store, path: Path) -> None:
+def test_a_peer_with_everything_survives_a_new_process(
+    store: Store, path: Path, key_file: Path
+) -> None:
     private_key, preshared_key = PrivateKey.generate(), PresharedKey.generate()
     peer = add(
         store,
@@ -75,7 +82,9 @@ def test_a_peer_with_everything_survives_a_new_process(store: Store, path: Path)
         groups=["staff", "admins", "staff"],
         endpoint=("site.example", 51820),
         persistent_keepalive=65535,
+        notes="Rack 3.\r\n\tAsk for the key.\n",
     )
+    assert peer.notes == "Rack 3.\n\tAsk for the key.\n"
     assert peer.private_key == private_key
     assert peer.preshared_key == preshared_key
     assert peer.groups == {"staff", "admins"}
@@ -87,8 +96,9 @@ def test_a_peer_with_everything_survives_a_new_process(store: Store, path: Path)
         "192.168.7.0/24",
         "fd77::/48",
     ]
-    with Store(f"sqlite:///{path}") as again:
+    with Store(f"sqlite:///{path}", key_file) as again:
         assert again.peers("wg0") == [peer]
+        assert again.sites("wg0") == [replace(peer, private_key=None)]
 
 
 def test_a_peer_is_found_by_name_and_by_key(store: Store) -> None:
@@ -182,6 +192,8 @@ def network(text: str) -> dict[str, Any]:
         ({"endpoint": ("a\nb", 1)}, r"endpoint 'a\nb' is not a host name"),
         ({"persistent_keepalive": -1}, "persistent keepalive -1: use 0 (off) to 65535 seconds"),
         ({"persistent_keepalive": 65536}, "persistent keepalive 65536: use 0 (off) to 65535"),
+        ({"notes": "x" * 10_001}, "notes 'xxxxxxxxxxxxxxxxxxxx'...: use at most 10000 printable"),
+        ({"notes": "\x1b[2J"}, r"notes '\x1b[2J'...: use at most 10000 printable"),
         ({"addresses": []}, "addresses: a peer needs one"),
         (
             address("10.9.0.2"),
@@ -288,6 +300,8 @@ def test_each_field_can_be_changed(store: Store) -> None:
         {"endpoint": None},
         {"persistent_keepalive": 25},
         {"description": "the café's till"},
+        {"notes": "one\nand another"},
+        {"notes": ""},
         {"enabled": False},
         {"expires_at": datetime(2126, 1, 1, tzinfo=timezone.utc)},
         {"expires_at": None, "enabled": True},
@@ -295,9 +309,11 @@ def test_each_field_can_be_changed(store: Store) -> None:
     ]
     for change in changes:
         expected = replace(peer, **change)
-        peer = store.update_peer("wg0", peer.name, pools=POOLS, **change)
+        changed = store.update_peer("wg0", peer.name, pools=POOLS, **change)
+        # Private keys that are stored are not looked at for a change.
+        assert changed == replace(expected, private_key=change.get("private_key"))
+        peer = store.peer("wg0", changed.public_key)
         assert peer == expected
-        assert store.peer("wg0", peer.public_key) == expected
     assert len(store.peers("wg0")) == 2
 
 
@@ -353,8 +369,10 @@ def test_a_change_keeps_the_rules_or_changes_nothing(store: Store) -> None:
 def test_a_new_public_key_forgets_the_old_private_key(store: Store) -> None:
     private_key = PrivateKey.generate()
     add(store, "phone", public_key=private_key.public_key(), private_key=private_key)
-    assert store.update_peer("wg0", "phone", pools=POOLS, name="a").private_key == private_key
-    assert store.update_peer("wg0", "a", pools=POOLS, public_key=new_key()).private_key is None
+    store.update_peer("wg0", "phone", pools=POOLS, name="a")
+    assert store.peer("wg0", "a").private_key == private_key
+    store.update_peer("wg0", "a", pools=POOLS, public_key=new_key())
+    assert store.peer("wg0", "a").private_key is None
 
 
 def test_old_addresses_stay_when_the_networks_changed(store: Store) -> None:
@@ -415,6 +433,9 @@ def test_the_schema_refuses_what_the_code_would(store: Store, path: Path) -> Non
             "update peer set public_key = 'short'",
             "update peer set preshared_key = 'short'",
             "update peer set private_key = 'short'",
+            "update peer set revision = null",
+            "update peer set rx_bytes = null",
+            "update peer set notes = null",
             "update peer set endpoint_port = null",
             "update peer set endpoint_port = 0",
             "update peer set persistent_keepalive = 65536",

@@ -22,6 +22,7 @@ POOLS = (ip_interface("10.8.0.1/16"), ip_interface("fd00::1/64"))
 WRITER = """
 import sys
 from ipaddress import ip_interface
+from pathlib import Path
 from wgbind.keys import PrivateKey
 from wgbind.store import Store
 url, prefix, count = sys.argv[1:]
@@ -29,7 +30,7 @@ keys = [PrivateKey.generate() for _ in range(int(count))]
 pools = (ip_interface("10.8.0.1/16"), ip_interface("fd00::1/64"))
 print("ready", flush=True)
 sys.stdin.readline()
-store = Store(url)
+store = Store(url, Path(url.removeprefix("sqlite:///")).with_name("stored.key"))
 for number, key in enumerate(keys):
     name = f"{prefix}-{number}"
     peer = store.add_peer("wg0", name, pools=pools, public_key=key.public_key(), private_key=key)
@@ -41,6 +42,10 @@ for number, key in enumerate(keys):
         store.remove_peer("wg0", f"{prefix}-{number - 1}")
         print(f"{prefix}-{number - 1}", "removed", flush=True)
 """
+
+
+def open_store(path: Path) -> Store:
+    return Store(f"sqlite:///{path}", path.with_name("stored.key"))
 
 
 @contextmanager
@@ -81,7 +86,7 @@ def check(path: Path, told: list[str], killed: int = 0) -> None:
 
     Each of the `killed` processes may have done one thing that it could not tell any more.
     """
-    with Store(f"sqlite:///{path}") as store:
+    with open_store(path) as store:
         peers = {peer.name: peer for peer in store.peers("wg0")}
         removed_untold = 0
         for line in told:
@@ -119,7 +124,7 @@ def test_processes_that_write_at_once(tmp_path: Path, new: bool) -> None:
     adds, updates, removals = 4 * 40, 4 * 13, 4 * 8
     assert len(told) == adds + updates + removals
     check(path, told)
-    with Store(f"sqlite:///{path}") as store:
+    with open_store(path) as store:
         assert len(store.peers("wg0")) == adds - removals + 1  # and the one that `check` added
         assert store.version() == len(told) + 1
 
@@ -142,6 +147,7 @@ def test_sigkill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
 BULK_WRITER = """
 import sys
 from ipaddress import ip_interface
+from pathlib import Path
 from wgbind.keys import PrivateKey
 from wgbind.store import Store
 pools = (ip_interface("10.8.0.1/16"), ip_interface("fd00::1/64"))
@@ -194,7 +200,7 @@ def test_sigkill_leaves_no_half_of_what_is_done_to_many(tmp_path: Path) -> None:
 
 def test_a_reader_sees_one_moment(tmp_path: Path) -> None:
     path = tmp_path / "wgbind.db"
-    with Store(f"sqlite:///{path}") as store, writers(path, 1, 100) as (process,):
+    with open_store(path) as store, writers(path, 1, 100) as (process,):
         while process.poll() is None:
             for peer in store.peers("wg0"):
                 assert len(peer.addresses) == 2

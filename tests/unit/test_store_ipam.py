@@ -11,7 +11,9 @@ from sqlalchemy.engine import Engine
 
 from wgbind.errors import ConflictError, PeerError
 from wgbind.keys import PrivateKey
+from wgbind.settings.pool import PoolSettings
 from wgbind.store import Store
+from wgbind.store.peer import PeerFields
 
 KEYS = [PrivateKey.generate().public_key() for _ in range(300)]
 
@@ -52,7 +54,7 @@ def fill(store: Store, pool: str, first: int = 0) -> list[str]:
         found.extend(add(store, number, pool) for number in range(first, len(KEYS)))
     assert str(error.value) == (
         f"no address is free in {ip_interface(pool).network}; "
-        "remove a peer or add a network to interface.addresses"
+        "remove a peer, or use a larger network in interface.addresses"
     )
     return found
 
@@ -86,6 +88,40 @@ def test_gaps_are_used_again(store: Store) -> None:
     for number in (0, 6, 12, 5):
         store.remove_peer("wg0", f"peer-{number}")
     assert fill(store, pool, first=20) == ["10.8.0.2", "10.8.0.7", "10.8.0.8", "10.8.0.14"]
+
+
+LIMITS = [
+    # ranges, reservations, and what is given out of 10.8.0.6/28 in order
+    ("10.8.0.4-10.8.0.7", "", "4 5 7"),
+    ("10.8.0.9 10.8.0.4-10.8.0.5", "", "4 5 9"),
+    ("10.8.0.2-10.8.0.5 10.8.0.4-10.8.0.8", "10.8.0.3", "2 4 5 7 8"),
+    ("10.8.0.8/30", "10.8.0.8/31 10.8.0.9-10.8.0.10", "11"),
+    ("", "10.8.0.0-10.8.0.5 10.8.0.8-10.8.0.15", "7"),
+    ("", "10.8.0.0/28", ""),
+    ("10.8.0.0/28", "10.8.0.2-10.8.0.14", "1"),
+    ("10.8.0.6", "", ""),
+    ("fd00::9", "fd00::/64", "1 2 3 4 5 7 8 9 10 11 12 13 14"),
+]
+
+
+@pytest.mark.parametrize(("ranges", "reserved", "given"), LIMITS)
+def test_ranges_and_reservations(store: Store, ranges: str, reserved: str, given: str) -> None:
+    pool = ip_interface("10.8.0.6/28")
+    limits = PoolSettings.model_validate({"ranges": ranges.split(), "reserved": reserved.split()})
+    expected = [f"10.8.0.{host}" for host in given.split()]
+    for number, address in enumerate(expected):
+        assert store.free("wg0", pool, limits) == len(expected) - number
+        fields = PeerFields(public_key=KEYS[number])
+        (peer,) = store.add_peers("wg0", [(f"peer-{number}", fields)], pools=[pool], limits=limits)
+        assert [str(each) for each in peer.addresses] == [address]
+    assert store.free("wg0", pool, limits) == 0
+    limited = "10.8" in ranges + reserved
+    with pytest.raises(ConflictError) as error:
+        store.add_peers("wg0", [("last", {"public_key": KEYS[-1]})], pools=[pool], limits=limits)
+    assert ("as pool.ranges and pool.reserved limit it" in str(error.value)) == limited
+    # By hand, what is reserved can be given.
+    if "10.8.0.3" not in expected:
+        assert add(store, 20, str(pool), "10.8.0.3") == "10.8.0.3"
 
 
 def test_a_large_network_is_not_searched_one_by_one(store: Store) -> None:

@@ -32,6 +32,7 @@ class NewPeerFields(TypedDict, total=False):
     expires_at: datetime | None
     enabled: bool
     private_key: PrivateKey | None
+    notes: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class NewPeer:
         enabled: Whether it is served until then.
         private_key: The one of its key, to be kept if the settings say so; with it, `public_key`
             need not be given.
+        notes: Any number of lines about it.
     """
 
     name: str
@@ -68,6 +70,7 @@ class NewPeer:
     expires_at: datetime | None = None
     enabled: bool = True
     private_key: PrivateKey | None = field(default=None, repr=False)
+    notes: str = ""
 
 
 @dataclass(frozen=True)

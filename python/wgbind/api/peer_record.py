@@ -72,6 +72,7 @@ class PeerRecord(_Record):
     expires_at: WireMoment | None = Field(
         description="When the server ceases to serve it, UTC; null is never."
     )
+    notes: str = Field(description="Any number of lines about it.")
     created_at: WireMoment
     has_preshared_key: bool
     preshared_key: WirePresharedKey | None = Field(
@@ -161,6 +162,7 @@ class NewPeerRecord(_Record):
         default=None,
         description="The one of its key, to be kept if the settings say that clients' keys are.",
     )
+    notes: StrictStr = Field(default="", description="Any number of lines about it.")
 
     def change(self) -> NewPeer:
         """Return the peer to be made."""
@@ -186,6 +188,7 @@ class PeerChangesRecord(TypedDict, total=False):
     description: StrictStr
     enabled: StrictBool
     expires_at: Annotated[WireMoment | None, Field(description="Null is never.")]
+    notes: StrictStr
 
 
 def changes_of(record: PeerChangesRecord) -> PeerChanges:

@@ -35,6 +35,12 @@ class PeerReport(_Report):
         enabled: Whether it is served until it expires.
         expires_at: UTC, when the server ceases to serve it; None is never.
         created_at: UTC; None for a peer that the store does not know.
+        notes: Lines about it.
+        total_rx_bytes: Bytes received from it since it was added to the store, as `rx_bytes` are
+            since the server's start.
+        total_tx_bytes: Bytes sent to it, likewise.
+        last_seen: UTC, its last handshake, with an earlier server or other keys, too; None before
+            the first one.
     """
 
     name: str | None
@@ -52,6 +58,10 @@ class PeerReport(_Report):
     enabled: bool = True
     expires_at: datetime | None = None
     created_at: datetime | None = None
+    notes: str = ""
+    total_rx_bytes: int = 0
+    total_tx_bytes: int = 0
+    last_seen: datetime | None = None
 
 
 class ServerStatus(_Report):

@@ -38,7 +38,7 @@ def _findings(server: Server) -> Iterator[Finding]:
         peers = []
     else:
         with Store.open(server.paths, settings) as store:
-            peers = store.peers(server.name)
+            peers = store.peers(server.name, private_keys=False)
     running = server.pid() is not None
     view = host_view(settings.fwmark)
     now = datetime.now(timezone.utc)

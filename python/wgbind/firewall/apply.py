@@ -16,7 +16,13 @@ from wgbind.errors import FirewallError, WgbindError
 from wgbind.firewall.compile import compile_policy, table_name
 from wgbind.firewall.conntrack import end_forbidden
 from wgbind.firewall.frame import REASONS, counter_name
-from wgbind.firewall.listing import Counter, list_counters, list_rules, read_table
+from wgbind.firewall.listing import (
+    Counter,
+    list_counters,
+    list_rules,
+    read_counter,
+    read_table,
+)
 from wgbind.firewall.nfnetlink import StaleError, text
 from wgbind.firewall.nftables import Kind, Message, NfTables, cut, next_generation
 from wgbind.firewall.table import UNREAD, Chain, difference, stages
@@ -172,3 +178,12 @@ def current(interface: str) -> Counters | None:
         if kernel.get(Kind.GET_TABLE, text(1, table)) is None:
             return None
         return Counters(dict(list_counters(kernel, table)))
+
+
+def refused(interface: str, reason: str) -> int:
+    """Read how many packets of an interface were dropped for one of `REASONS`.
+
+    Raises `FirewallError`, `PrivilegeError`.
+    """
+    with NfTables() as kernel:
+        return read_counter(kernel, table_name(interface), reason).packets

@@ -60,9 +60,14 @@ def list_counters(kernel: NfTables, table: str) -> Iterator[tuple[str, Counter]]
     """Read the counters of a table."""
     selection = text(1, table) + number(3, _OBJECT_COUNTER)
     for each in kernel.dump(Kind.GET_OBJECT, selection):
-        counted = dict(attributes(each[4]))
-        values = (int.from_bytes(counted[kind], "big") for kind in (2, 1))
-        yield _name(each[2]), Counter(*values)
+        yield _name(each[2]), _counter(each)
+
+
+def read_counter(kernel: NfTables, table: str, name: str) -> Counter:
+    """Read one counter of a table; zero if it is not there."""
+    selection = text(1, table) + text(2, name) + number(3, _OBJECT_COUNTER)
+    found = kernel.get(Kind.GET_OBJECT, selection)
+    return Counter(0, 0) if found is None else _counter(found)
 
 
 def list_rules(kernel: NfTables, table: str) -> Listing:
@@ -71,6 +76,11 @@ def list_rules(kernel: NfTables, table: str) -> Listing:
     for rule in kernel.dump(Kind.GET_RULE, text(1, table)):
         rules.setdefault(_name(rule[2]), []).append((rule.get(4, b""), rule.get(7, b"")))
     return rules
+
+
+def _counter(described: dict[int, bytes]) -> Counter:
+    counted = dict(attributes(described[4]))
+    return Counter(*(int.from_bytes(counted[kind], "big") for kind in (2, 1)))
 
 
 def _read_set(kernel: NfTables, selection: bytes, described: dict[int, bytes]) -> Set:

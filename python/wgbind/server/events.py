@@ -1,4 +1,4 @@
-"""What the device tells of its peers: named, logged, and passed on to all who listen."""
+"""What device and server tell of peers: named, logged, and passed on to all who listen."""
 
 from __future__ import annotations
 
@@ -18,11 +18,36 @@ if TYPE_CHECKING:
     from wgbind._native import Device, Event
     from wgbind.api.broadcast import Broadcast
     from wgbind.keys import PublicKey
+    from wgbind.server.limits import Limit
+    from wgbind.store.peer import Peer
 
 _log = logging.getLogger(__name__)
 
 # Changes of the configuration have log lines of their own, and nobody reads of each new key.
 _LOGGED = {"connected", "roamed", "silent"}
+
+
+def expired(peer: Peer) -> PeerEvent:
+    """Tell that a peer's date has come."""
+    return PeerEvent(
+        at=datetime.now(timezone.utc),
+        kind="expired",
+        cause="date",
+        name=peer.name,
+        public_key=peer.public_key,
+    )
+
+
+def limit_reached(limit: Limit, detail: str) -> PeerEvent:
+    """Tell that there is no more of something."""
+    return PeerEvent(
+        at=datetime.now(timezone.utc),
+        kind="limit",
+        cause=limit,
+        name=None,
+        public_key=None,
+        detail=detail,
+    )
 
 
 class EventReader:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from wgbind.store.expiry import utc_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from wgbind.store.peer import Peer
 
@@ -22,20 +22,25 @@ class Expiry:
 
     It goes by the wall clock at every look, so a clock that is set counts at once: forward, peers
     expire; back, those whose date is ahead again are served again.
+
+    Args:
+        tell: Called for each peer whose date has come, before it is served no more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[Peer], object] = lambda _: None) -> None:
+        self._tell = tell
         self._expired: frozenset[str] = frozenset()
         self._next: datetime | None = None
 
     def served(self, peers: Iterable[Peer]) -> list[Peer]:
-        """Return the peers that are served at this moment; log who expired since the last look."""
+        """Return the peers that are served at this moment; tell who expired since the last look."""
         now = datetime.now(timezone.utc)
         enabled = [peer for peer in peers if peer.enabled]
-        expired = {peer.name: peer.expires_at for peer in enabled if peer.expired(now)}
-        for name, expires_at in expired.items():
-            if name not in self._expired and expires_at is not None:
-                _log.info("peer %s: expired at %s, disabled", name, utc_text(expires_at))
+        expired = {peer.name: peer for peer in enabled if peer.expired(now)}
+        for name, peer in expired.items():
+            if name not in self._expired and peer.expires_at is not None:
+                _log.info("peer %s: expired at %s, disabled", name, utc_text(peer.expires_at))
+                self._tell(peer)
         self._expired = frozenset(expired)
         served = [peer for peer in enabled if peer.name not in expired]
         self._next = min(

@@ -146,7 +146,7 @@ class Firewall:
         """Resolve the policy of the settings file beside the store and the host."""
         settings = self._server.configuration().settings
         with Store.open(self._server.paths, settings) as store:
-            peers = store.peers(self._server.name)
+            peers = store.peers(self._server.name, private_keys=False)
         now = datetime.now(timezone.utc)
         peers = [peer for peer in peers if peer.served(now)]
         return resolve(self._server.name, settings, peers, host_view())

@@ -16,26 +16,36 @@ from wgbind.api.status import ServerInfo
 from wgbind.errors import StateError, StoreError, WgbindError
 from wgbind.firewall import apply as firewall
 from wgbind.net.host import host_view
+from wgbind.server import events
 from wgbind.server.advertised import advertise
 from wgbind.server.configuration import Configuration
 from wgbind.server.events import EventReader
 from wgbind.server.expiry import Expiry
 from wgbind.server.firewall import firewall_report
+from wgbind.server.limits import Limits
 from wgbind.server.listeners import make_listeners
 from wgbind.server.lock import Lock
 from wgbind.server.peers import StoredPeers
 from wgbind.server.policy import resolve
 from wgbind.server.privilege import require_net_admin
 from wgbind.server.reconciler import Desired, Reconciler
+from wgbind.server.recorder import Recorder
 from wgbind.server.report import Running, report
+from wgbind.server.roster import Roster
 from wgbind.settings.files import make_folder
+from wgbind.store.history import NONE, Entry
 from wgbind.store.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Set as AbstractSet
+    from contextlib import AbstractContextManager
+
     from wgbind.api.firewall import FirewallReport
     from wgbind.api.status import ServerStatus
     from wgbind.keys import PublicKey
     from wgbind.server.advertised import Advertised
+    from wgbind.server.limits import Limit
     from wgbind.settings.model import ServerSettings
     from wgbind.settings.paths import Paths
 
@@ -72,14 +82,11 @@ class Node:
         self._stopping = False
         self._ended = Event()
         self._end: str | None = None
-        self._expiry = Expiry()
+        self._expiry = Expiry(lambda peer: self.events.publish([events.expired(peer)]))
+        self._served: frozenset[PublicKey] = frozenset()
         self._problems: tuple[str, ...] = ()
         self._failures = 0
-        self._version: int | None = None
         self._next_check = 0.0
-        # Now and before the last change: who was removed had a name, too.
-        self._names: dict[PublicKey, str] = {}
-        self._names_before: dict[PublicKey, str] = {}
 
     def start(self) -> None:
         """Bring the server up; return when it works. A failure leaves nothing behind.
@@ -107,7 +114,7 @@ class Node:
                 workers=None if settings.device.workers == "auto" else settings.device.workers,
                 without=settings.device.without,
             )
-            self._reconciler = Reconciler(self._device, self.paths)
+            self._reconciler = Reconciler(self._device, self.paths, self._leaving)
             watcher = Thread(target=self._watch, name="wgbind-watch", daemon=True)
             # In reverse: the device closes while the firewall still stands.
             undo.callback(self._reconciler.release)
@@ -119,8 +126,11 @@ class Node:
             if fresh:
                 # The store is made last: a start that is refused leaves no trace.
                 self._store = undo.enter_context(self._open_store())
-            self._version = self._store.version()
-            self._note(tuple(self._reconciler.apply(self._desired())))
+            self._roster = Roster(self._store, name)
+            self._recorder = Recorder(self._device, self._store, name, self._roster)
+            undo.callback(self._recorder.record)
+            self._limits = Limits(name, self._device, self._store, self._tell_limit)
+            self._note(tuple(self._converge_whole()))
 
             self._started_at = datetime.now(timezone.utc)
             listeners = []
@@ -160,7 +170,7 @@ class Node:
     def advertised(self, endpoint: str | None = None) -> Advertised:
         """Return where client configurations say that it is, by one of `client.endpoints`."""
         settings = self._configuration.settings
-        port = settings.interface.listen_port or self._device.status().listen_port
+        port = settings.interface.listen_port or self._device.status([]).listen_port
         return advertise(settings, port, host_view(settings.fwmark), endpoint)
 
     def info(self, endpoint: str | None = None) -> ServerInfo:
@@ -176,14 +186,20 @@ class Node:
 
     def status(self) -> ServerStatus:
         """Read the state of the server and its peers."""
+        stored = self._roster.read()
+        device, histories = self._recorder.read()
+        peers = [
+            (peer, histories.get(Entry(row_id, peer.created_at), NONE))
+            for row_id, peer in sorted(stored.items(), key=lambda item: item[1].name)
+        ]
         return report(
             self.paths.name,
             self._configuration,
-            self._store.peers(self.paths.name),
+            peers,
             Running(
                 os.getpid(),
                 self._started_at,
-                self._device.status(),
+                device,
                 self.firewall(),
                 (*self._problems, *self._reconciler.problems()),
             ),
@@ -200,15 +216,7 @@ class Node:
 
         What failed is tried again, later and later.
         """
-        with self._converging:
-            try:
-                # Before the peers: what is committed in between is seen the next time.
-                self._version = self._store.version()
-                problems = tuple(self._reconciler.apply(self._desired()))
-            except WgbindError as error:
-                problems = (str(error),)
-            self._note(problems)
-            return (*problems, *self._reconciler.problems())
+        return self._converge(self._converge_changes)
 
     def reload(self) -> tuple[str, ...]:
         """Read settings and key again, then converge; return what could not be done.
@@ -227,20 +235,56 @@ class Node:
                     " stop and start the server"
                 )
             self._configuration = configuration
-            return self.converge()
+            return self._converge(self._converge_whole)
 
     def _open_store(self) -> Store:
         return Store.open(self.paths, self._configuration.settings)
 
-    def _desired(self) -> Desired:
-        peers = self._store.peers(self.paths.name)
-        self._names_before = self._names
-        self._names = {peer.public_key: peer.name for peer in peers}
+    def _converge(self, how: Callable[[], Sequence[str]]) -> tuple[str, ...]:
+        with self._converging:
+            try:
+                problems = tuple(how())
+            except WgbindError as error:
+                problems = (str(error),)
+            self._note(problems)
+            return (*problems, *self._reconciler.problems())
+
+    def _converge_whole(self) -> Sequence[str]:
+        """Look at everything: what others changed on the host counts, too."""
+        self._roster.refresh()
+        desired, _ = self._desired()
+        problems = self._reconciler.apply(desired)
+        self._limits.look_at_addresses(desired.settings)
+        return problems
+
+    def _converge_changes(self) -> Sequence[str]:
+        """Look at the peers that changed in the store, or whose date has come."""
+        touched = self._roster.refresh()
+        desired, switched = self._desired()
+        if touched is None:
+            problems = self._reconciler.apply(desired)
+        else:
+            problems = self._reconciler.apply_changes(desired, touched | switched)
+        self._limits.look_at_addresses(desired.settings)
+        return problems
+
+    def _desired(self) -> tuple[Desired, AbstractSet[PublicKey]]:
+        """Return what should be, and the keys of those that are served only now or no more."""
+        peers = self._expiry.served(self._roster.peers())
+        before, self._served = self._served, frozenset(peer.public_key for peer in peers)
         settings, private_key = self._configuration.settings, self._configuration.private_key
-        return Desired(settings, private_key, self._expiry.served(peers))
+        return Desired(settings, private_key, peers), before ^ self._served
 
     def _name_of(self, public_key: PublicKey) -> str | None:
-        return self._names.get(public_key) or self._names_before.get(public_key)
+        return self._roster.name_of(public_key)
+
+    def _leaving(self, keys: Collection[PublicKey]) -> AbstractContextManager[None]:
+        return self._recorder.leaving(keys)
+
+    def _tell_limit(self, limit: Limit, detail: str) -> None:
+        event = events.limit_reached(limit, detail)
+        _log.warning("%s", event)
+        self.events.publish([event])
 
     def _note(self, problems: tuple[str, ...]) -> None:
         """Log problems that are new, and set the time of the next check."""
@@ -261,8 +305,12 @@ class Node:
     def _watch(self) -> None:
         try:
             while (reason := self._device.wait(self._patience())) is None:
-                if self._is_due():
+                if monotonic() >= self._next_check:
+                    self._converge(self._converge_whole)
+                elif self._is_due():
                     self.converge()
+                self._recorder.record_if_due()
+                self._limits.look_at_counters(self._configuration.settings)
         except Exception as error:  # noqa: BLE001  whatever ends this thread ends the server
             _log.exception("the watch failed")
             reason = str(error)
@@ -277,10 +325,10 @@ class Node:
         return left if 0 < left < _POLL_SECONDS else _POLL_SECONDS
 
     def _is_due(self) -> bool:
-        if monotonic() >= self._next_check or self._expiry.seconds_left() <= 0:
+        if self._expiry.seconds_left() <= 0:
             return True
         try:
-            return self._store.version() != self._version
+            return not self._roster.is_current
         except StoreError:
             # Converging meets it too, and reports it.
             return not self._problems

@@ -71,7 +71,9 @@ class StoredPeers(Peers):
         with (
             self._open(configuration) as store,
             store.transaction(
-                self._server.name, pools=configuration.settings.interface.addresses
+                self._server.name,
+                pools=configuration.settings.interface.addresses,
+                limits=configuration.settings.pool,
             ) as transaction,
         ):
             for item, change in enumerate(changes):
@@ -120,7 +122,8 @@ class StoredPeers(Peers):
         public_key = configuration.private_key.public_key()
         advertised = self._server.advertised(endpoint).endpoint
         # Of the others, what is behind them is all that one end has to know.
-        sites = [peer for peer in self.list() if peer.routed_networks]
+        with self._open(configuration) as store:
+            sites = store.sites(self._server.name)
         return [
             client_configuration(configuration.settings, public_key, advertised, peer, sites)
             for peer in peers
@@ -189,6 +192,7 @@ def _add(transaction: Transaction, new: NewPeer, configuration: Configuration) -
             "description": new.description,
             "expires_at": new.expires_at,
             "enabled": new.enabled,
+            "notes": new.notes,
         },
     )
     reached(settings, None, peer, ())

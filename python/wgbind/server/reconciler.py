@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 from wgbind import _native
 from wgbind._native import PeerChange
@@ -21,15 +22,19 @@ from wgbind.server.policy import resolve
 from wgbind.server.routing import apply_routing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Set as AbstractSet
+    from contextlib import AbstractContextManager
 
     from wgbind._native import Device
     from wgbind.firewall.policy import Policy
     from wgbind.keys import PrivateKey, PublicKey
-    from wgbind.server.peer_edit import PeerEdit
+    from wgbind.server.peer_edit import PeerEdit, PeerEdits
     from wgbind.settings.model import ServerSettings
     from wgbind.settings.paths import Paths
     from wgbind.store.peer import Peer
+
+    Leaving: TypeAlias = Callable[[Collection[PublicKey]], AbstractContextManager[None]]
 
 _log = logging.getLogger(__name__)
 
@@ -62,16 +67,26 @@ class Reconciler:
     Args:
         device: A device that this process owns.
         paths: Files of its server.
+        leaving: Peers leave the device within what it returns.
     """
 
-    def __init__(self, device: Device, paths: Paths) -> None:
+    def __init__(
+        self, device: Device, paths: Paths, leaving: Leaving = lambda _: nullcontext()
+    ) -> None:
         self._device = device
         self._paths = paths
         self._firewall = Firewall(paths.name)
         self._hub = Hub()
         self._names = EndpointResolver(device)
-        self._peers: dict[PublicKey, Peer] = {}
+        self._leaving = leaving
         self._touched_host = False
+        # What the last call left: whether it came to its end, what it gave the device, who is there
+        # beside that, how many changes the device had seen, and what could not be done.
+        self._settled = False
+        self._peers: dict[PublicKey, Peer] = {}
+        self._strangers: set[PublicKey] = set()
+        self._changes = 0
+        self._unrouted: list[str] = []
 
     def apply(self, desired: Desired) -> list[str]:
         """Apply what differs.
@@ -81,16 +96,59 @@ class Reconciler:
         `WgbindError` of the first step that failed; the later ones, which build on it, are not
         tried.
         """
+        self._settled = False
         self.configure(desired.settings, desired.private_key)
+        self._changes = self._device.changes
         policy = resolve(self._paths.name, desired.settings, desired.peers, host_view())
-        hub = hub_classes(policy)
-        own = [address.network for address in desired.settings.interface.addresses]
-        peers = [device_peer(peer, own) for peer in desired.peers]
-        edits = peer_edits(peers, self._peers, self._device.status().peers)
-        renamed = {edit["public_key"] for edit in edits.given if _take_name(edit)}
+        peers = _device_peers(desired.settings, desired.peers)
+        present = self._device.status().peers
+        edits = peer_edits(peers, self._peers, present)
+        self._strangers = {found.public_key for found in present} - self._peers.keys()
+        renamed = self._apply_peers(desired, policy, edits)
+        self._peers = {peer.public_key: peer for peer in peers}
+        self._names.want(_names(peers), renamed)
 
+        self._apply_forwarding(policy)
+        self._apply_interface(desired)
+        self._unrouted = self._apply_routes(desired)
+        self._settled = True
+        return self._unrouted
+
+    def apply_changes(self, desired: Desired, touched: AbstractSet[PublicKey]) -> list[str]:
+        """Apply what differs in the peers with the keys `touched`, since the last call.
+
+        All else is as it was: settings, key, and host. Returns and raises as `apply` does, and does
+        the same if the last call failed, or somebody else changed the device meanwhile.
+        """
+        if not self._settled or self._device.changes != self._changes:
+            return self.apply(desired)
+        if not touched:
+            return self._unrouted
+        self._settled = False
+        policy = resolve(self._paths.name, desired.settings, desired.peers, host_view())
+        wanted = [peer for peer in desired.peers if peer.public_key in touched]
+        peers = _device_peers(desired.settings, wanted)
+        before = {key: self._peers[key] for key in touched & self._peers.keys()}
+        # Others' peers, too: they may have what one of ours is given.
+        present = self._device.status([*(touched | self._strangers)]).peers
+        renamed = self._apply_peers(desired, policy, peer_edits(peers, before, present))
+        for key in before:
+            del self._peers[key]
+        self._peers.update((peer.public_key, peer) for peer in peers)
+        if renamed or _names(before.values()):
+            self._names.want(_names(self._peers.values()), renamed)
+        if any(peer.routed_networks for peer in (*wanted, *before.values())):
+            self._unrouted = self._apply_routes(desired)
+        self._settled = True
+        return self._unrouted
+
+    def _apply_peers(self, desired: Desired, policy: Policy, edits: PeerEdits) -> set[PublicKey]:
+        """Give device and firewall their peers; return whose endpoint is another name now."""
+        renamed = {edit["public_key"] for edit in edits.given if _take_name(edit)}
+        hub = hub_classes(policy)
         self._set_hub(narrow(self._hub, hub))
-        self._set_peers(edits.taken)
+        with self._leaving([edit["public_key"] for edit in edits.taken if "remove" in edit]):
+            self._set_peers(edits.taken)
         fresh, self._touched_host = not self._touched_host, True
         if fresh:
             # What takes a way of its own finds that way closed until it is there.
@@ -98,19 +156,14 @@ class Reconciler:
         self._apply_firewall(policy)
         self._set_peers(edits.given)
         self._set_hub(hub)
-        self._peers = {peer.public_key: peer for peer in peers}
-        self._names.want(_names(peers), renamed)
-
-        self._apply_forwarding(policy)
-        self._apply_interface(desired)
-        return self._apply_routes(desired)
+        return renamed
 
     def configure(self, settings: ServerSettings, private_key: PrivateKey) -> None:
         """Give the device its private key, port and mark.
 
         Raises `ConflictError` for a port in use.
         """
-        found = self._device.status()
+        found = self._device.status([])
         interface = settings.interface
         changes = _DeviceEdit()
         if found.public_key != private_key.public_key():
@@ -121,6 +174,7 @@ class Reconciler:
             changes["fwmark"] = settings.fwmark
         if changes:
             self._device.set(**changes)
+            self._changes += 1
             _log_changes("device", [f"{name.replace('_', ' ')} set" for name in changes])
 
     def problems(self) -> list[str]:
@@ -137,12 +191,14 @@ class Reconciler:
     def _set_hub(self, hub: Hub) -> None:
         if hub != self._hub:
             self._device.set(hub=_native.Hub(hub.classes, list(hub.links)))
+            self._changes += 1
             self._hub = hub
             _log.info("device: hub: %d addresses reach others straight", len(hub.classes))
 
     def _set_peers(self, edits: Sequence[PeerEdit]) -> None:
         if edits:
             self._device.set(peers=[PeerChange(**edit) for edit in edits])
+            self._changes += 1
             removed = sum("remove" in edit for edit in edits)
             _log.info("device: peers: %d removed, %d set", removed, len(edits) - removed)
 
@@ -181,6 +237,11 @@ def release_host(paths: Paths) -> bool:
     finally:
         removed = firewall.remove(paths.name)
     return recorded or routed or removed
+
+
+def _device_peers(settings: ServerSettings, peers: Iterable[Peer]) -> list[Peer]:
+    own = [address.network for address in settings.interface.addresses]
+    return [device_peer(peer, own) for peer in peers]
 
 
 def _take_name(edit: PeerEdit) -> bool:

@@ -12,6 +12,7 @@ from wgbind.net.host import host_view
 from wgbind.server.advertised import advertise, egress
 from wgbind.server.peer_edit import device_peer
 from wgbind.settings.address import Endpoint
+from wgbind.store.history import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from wgbind.server.configuration import Configuration
     from wgbind.settings.address import Network
     from wgbind.settings.model import ServerSettings
+    from wgbind.store.history import History
     from wgbind.store.peer import Peer
 
 
@@ -41,11 +43,15 @@ class Running:
 
 
 def report(
-    name: str, configuration: Configuration, peers: Sequence[Peer], running: Running | None
+    name: str,
+    configuration: Configuration,
+    peers: Sequence[tuple[Peer, History]],
+    running: Running | None,
 ) -> ServerStatus:
     """Describe the server `name`; `running` is None if it is stopped.
 
-    Its peers are those of the store, by name, and after them those that only the device has.
+    Its peers are those of the store, by name, with what they did, and after them those that only
+    the device has.
     """
     settings = configuration.settings
     host = host_view(settings.fwmark)
@@ -90,18 +96,21 @@ def report(
 
 
 def _peer_reports(
-    stored: Sequence[Peer], found: Sequence[PeerStatus], settings: ServerSettings
+    stored: Sequence[tuple[Peer, History]], found: Sequence[PeerStatus], settings: ServerSettings
 ) -> Iterable[PeerReport]:
     own = [address.network for address in settings.interface.addresses]
     rest = {peer.public_key: peer for peer in found}
-    for peer in stored:
+    for peer, history in stored:
         status = rest.pop(peer.public_key, None)
-        yield stored_peer_report(peer) if status is None else _found(peer, status, own)
+        if status is None:
+            yield stored_peer_report(peer, history)
+        else:
+            yield _found(peer, history, status, own)
     for status in rest.values():
-        yield _found(None, status, own)
+        yield _found(None, NONE, status, own)
 
 
-def stored_peer_report(peer: Peer) -> PeerReport:
+def stored_peer_report(peer: Peer, history: History = NONE) -> PeerReport:
     """Describe a peer that no device has, as it is configured."""
     return PeerReport(
         name=peer.name,
@@ -116,10 +125,16 @@ def stored_peer_report(peer: Peer) -> PeerReport:
         enabled=peer.enabled,
         expires_at=peer.expires_at,
         created_at=peer.created_at,
+        notes=peer.notes,
+        total_rx_bytes=history.rx_bytes,
+        total_tx_bytes=history.tx_bytes,
+        last_seen=history.last_seen,
     )
 
 
-def _found(peer: Peer | None, status: PeerStatus, own: Iterable[Network]) -> PeerReport:
+def _found(
+    peer: Peer | None, history: History, status: PeerStatus, own: Iterable[Network]
+) -> PeerReport:
     allowed_ips = tuple(status.allowed_ips)
     if peer is not None:
         given = device_peer(peer, own)
@@ -150,6 +165,10 @@ def _found(peer: Peer | None, status: PeerStatus, own: Iterable[Network]) -> Pee
             "enabled": peer.enabled,
             "expires_at": peer.expires_at,
             "created_at": peer.created_at,
+            "notes": peer.notes,
+            "total_rx_bytes": history.rx_bytes,
+            "total_tx_bytes": history.tx_bytes,
+            "last_seen": history.last_seen,
         }
     )
 

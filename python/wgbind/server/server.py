@@ -194,7 +194,7 @@ class Server:
 
         configuration = self.configuration()
         with Store.open(self.paths, configuration.settings) as store:
-            return report(self.name, configuration, store.peers(self.name), None)
+            return report(self.name, configuration, store.known(self.name), None)
 
     def firewall_in_force(self) -> FirewallReport | None:
         """Describe the rules that the running server has applied; None if it is stopped."""

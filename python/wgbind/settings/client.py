@@ -178,7 +178,7 @@ class ClientSettings(Section):
     store_private_keys: StrictBool = Field(
         default=False,
         description="Keep the private keys made for clients, to show their configurations again. "
-        "They stand unencrypted in the store, which only its owner can read.",
+        "They stand in the store encrypted, with the key in the file store.key_file.",
     )
     endpoints: dict[_EndpointName, _Endpoint] = Field(
         default={},

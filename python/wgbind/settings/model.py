@@ -27,6 +27,7 @@ from wgbind.settings.client import ClientSettings
 from wgbind.settings.device import DeviceSettings
 from wgbind.settings.number import MTU_MAX, MTU_MIN_IPV4, MTU_MIN_IPV6, Integer, Mtu
 from wgbind.settings.policy import PolicySettings
+from wgbind.settings.pool import PoolSettings
 from wgbind.settings.routing import TUNNEL_MARK, RoutingSettings
 from wgbind.settings.section import MisplacedError, Section, text
 from wgbind.settings.service import Service
@@ -97,12 +98,19 @@ class StoreSettings(Section):
         description="Database (SQLAlchemy URL), if it is not the SQLite file of this host.",
         examples=["sqlite:////var/lib/wgbind/wgbind.db"],
     )
+    key_file: Annotated[Path, text(_parse_key_file, Path)] | None = Field(
+        default=None,
+        description="File of the key that clients' private keys are encrypted with, if it is not "
+        "stored-private-keys.key beside this file.",
+        examples=["/etc/wgbind/stored-private-keys.key"],
+    )
 
 
 class ServerSettings(Section):
     """The settings of one server."""
 
     interface: InterfaceSettings
+    pool: PoolSettings = PoolSettings()
     policy: PolicySettings = PolicySettings()
     routing: RoutingSettings = RoutingSettings()
     client: ClientSettings = ClientSettings()
@@ -120,6 +128,14 @@ class ServerSettings(Section):
         if self.interface.fwmark == 0 and "host" in self.routing.exit:
             return TUNNEL_MARK
         return self.interface.fwmark
+
+    @field_validator("pool")
+    @classmethod
+    def _refuse_strangers(cls, value: PoolSettings, info: ValidationInfo) -> PoolSettings:
+        interface: InterfaceSettings | None = info.data.get("interface")
+        if interface is not None:
+            value.check(interface.addresses)
+        return value
 
     @field_validator("policy")
     @classmethod

@@ -66,6 +66,11 @@ class Paths:
         return self.state_dir / "wgbind.db"
 
     @property
+    def stored_keys(self) -> Path:
+        """The key of the private keys in the store; no interface's name is so long."""
+        return self.config_dir / "stored-private-keys.key"
+
+    @property
     def control_socket(self) -> Path:
         """The Unix socket of the server's API."""
         return self.run_dir / f"{self.name}.sock"

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from wgbind.keys import PublicKey
     from wgbind.settings.address import Address, InterfaceAddress
+    from wgbind.settings.pool import PoolSettings
     from wgbind.store.peer import PeerFields
+    from wgbind.store.vault import Vault
 
 
 class Addition:
@@ -30,11 +32,20 @@ class Addition:
         connection: A transaction that writes.
         server: Whose peers they are.
         pools: The server's own addresses with their networks.
+        limits: What of their networks is given out.
+        vault: Seals the private keys.
     """
 
     def __init__(
-        self, connection: Connection, server: str, pools: Sequence[InterfaceAddress]
+        self,
+        connection: Connection,
+        server: str,
+        pools: Sequence[InterfaceAddress],
+        limits: PoolSettings,
+        vault: Vault,
     ) -> None:
+        self._limits = limits
+        self._vault = vault
         self._connection = connection
         self._server = server
         self._pools = pools
@@ -69,6 +80,7 @@ class Addition:
                 description=fields.get("description", ""),
                 expires_at=fields.get("expires_at"),
                 enabled=fields.get("enabled", True),
+                notes=fields.get("notes", ""),
             )
         )
         require_valid(peer)
@@ -99,12 +111,13 @@ class Addition:
         if not self._free:
             self._write()
             self._free = [
-                ipam.free_addresses(self._connection, self._server, pool) for pool in self._pools
+                ipam.free_addresses(self._connection, self._server, pool, self._limits)
+                for pool in self._pools
             ]
         return tuple(next(free) for free in self._free)
 
     def _write(self) -> None:
-        rows.insert_all(self._connection, self._added[self._written :])
+        rows.insert_all(self._connection, self._added[self._written :], self._vault)
         self._written = len(self._added)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -15,13 +16,18 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from wgbind.errors import StoreError
 from wgbind.settings.files import atomic_write, exposure
 from wgbind.store.schema import HEAD, revision_table
+from wgbind.store.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import URL, Connection, Engine
 
+_log = logging.getLogger(__name__)
+
 _BUSY_SECONDS = 10  # how long one waits for another's transaction
+_RECORD_SECONDS = 1  # likewise, to write what can be written later
+_QUEUE_SECONDS = 30  # how long one waits for those of all who came before
 
 _MIGRATING = Lock()  # Alembic keeps its context in global variables
 
@@ -39,12 +45,15 @@ _REMEDIES = {
 class Database:
     """An open database at the newest schema, for any number of threads."""
 
-    def __init__(self, url: str | URL) -> None:
+    def __init__(self, url: str | URL, seal: Callable[[str], bytes]) -> None:
         """Open the SQLAlchemy URL `url`; make the file (0600) of an SQLite one.
 
-        A new or older schema is brought up to date. Raises `StoreError`; what is no store of
+        A new or older schema is brought up to date; `seal` encrypts a private key in base64,
+        where an older store has such in plain. Raises `StoreError`; what is no store of
         wgbind stays untouched.
         """
+        self._seal = seal
+        self._turns: Turns | None = None
         try:
             parsed = make_url(url)
             engine = create_engine(parsed, hide_parameters=True)
@@ -62,6 +71,7 @@ class Database:
             event.listen(engine, "connect", _configure_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
             self._require_file(Path(self._name))
+            self._turns = Turns(Path(self._name).parent)
         self._reader = engine
         self._writer = engine.execution_options(wgbind_write=True)
         try:
@@ -90,8 +100,23 @@ class Database:
         Writers wait for each other here, so what one reads stays true until it commits: SQLite
         locks the file, other databases the row. Raises `StoreError`.
         """
-        with self._explained(), self._writer.begin() as connection:
+        with self._writing(_QUEUE_SECONDS) as connection:
             connection.execute(update(revision_table).values(number=revision_table.c.number + 1))
+            yield connection
+
+    @contextmanager
+    def recording(self) -> Iterator[Connection]:
+        """Give a connection as `writing` does, for what peers did: nobody has to look at it.
+
+        Who is kept waiting comes back later.
+        """
+        with self._writing(_RECORD_SECONDS) as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self, patience: float) -> Iterator[Connection]:
+        turn = nullcontext() if self._turns is None else self._turns.taken(patience)
+        with turn, self._explained(), self._writer.begin() as connection:
             yield connection
 
     def _require_file(self, path: Path) -> None:
@@ -124,6 +149,24 @@ class Database:
                 _use_wal(self._reader)
             with self._writer.begin() as connection:
                 self._migrate(connection)
+            if revision is not None and self._reader.dialect.name == "sqlite":
+                self._shred()
+
+    def _shred(self) -> None:
+        """Write the file and its log anew, without what an older schema had and this one has not.
+
+        There may be private keys in it that stand nowhere else in plain any more.
+        """
+        try:
+            with closing(self._reader.raw_connection()) as connection:
+                connection.cursor().execute("vacuum")
+                connection.cursor().execute("pragma wal_checkpoint(truncate)")
+        except sqlite3.Error as error:
+            _log.warning(
+                "store %s: what an older version wrote may still be legible in it: %s; "
+                "`sqlite3 %s vacuum` writes it anew",
+                *(self._name, error, self._name),
+            )
 
     def _migrate(self, connection: Connection) -> None:
         # Only here: the import takes longer than all else that opening a store does.
@@ -135,6 +178,7 @@ class Database:
         folder = Path(__file__).with_name("migrations")
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
         config.attributes["connection"] = connection
+        config.attributes["seal"] = self._seal
         try:
             with _MIGRATING:
                 command.upgrade(config, "head")

@@ -13,14 +13,16 @@ from sqlalchemy import bindparam, func, select
 
 from wgbind.errors import ConflictError, InputError, PeerError
 from wgbind.settings.address import require_tunnel_network, reserved
+from wgbind.settings.pool import PoolSettings
 from wgbind.store.schema import allowed_ip_table, peer_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
     from wgbind.settings.address import Address, InterfaceAddress, Network
+    from wgbind.settings.pool import AddressRange
     from wgbind.store.peer import Peer
 
 _TAKEN = select(func.count()).where(
@@ -65,23 +67,41 @@ _SAME_START = (
 )
 
 
+ALL = PoolSettings()
+"""To give out whatever is free."""
+
+
 def free_addresses(
-    connection: Connection, server: str, pool: InterfaceAddress
+    connection: Connection, server: str, pool: InterfaceAddress, limits: PoolSettings = ALL
 ) -> Iterator[Address]:
     """Give the free addresses of the network that the server is in with address `pool`, in order.
 
     They are free so long as nothing else is given out. Raises `ConflictError` after the last one.
     """
     family = type(pool.ip)
-    for first, last in _usable(pool):
+    for first, last in _usable(pool, limits):
         while (address := _lowest_free(connection, server, family, first, last)) is not None:
             bounds = {"server": server, "first": address, "last": family(last)}
             end = connection.execute(_FIRST_BETWEEN, bounds).scalar_one_or_none()
             first = last + 1 if end is None else int(end)
             yield from map(family, range(int(address), first))
+    limited = any(each.within(pool.network) for each in (*limits.ranges, *limits.reserved))
     raise ConflictError(
-        f"no address is free in {pool.network}; remove a peer or add a network to "
-        "interface.addresses"
+        f"no address is free in {pool.network}"
+        + (", as pool.ranges and pool.reserved limit it" if limited else "")
+        + "; remove a peer, or "
+        + ("change those" if limited else "use a larger network in interface.addresses")
+    )
+
+
+def count_free(
+    connection: Connection, server: str, pool: InterfaceAddress, limits: PoolSettings = ALL
+) -> int:
+    """Count what `free_addresses` would give, but for networks behind peers that lie within."""
+    family = type(pool.ip)
+    return sum(
+        last - first + 1 - _count_taken(connection, server, family(first), family(last))
+        for first, last in _usable(pool, limits)
     )
 
 
@@ -139,13 +159,32 @@ def _require_routable(network: Network, pools: Sequence[InterfaceAddress]) -> No
             )
 
 
-def _usable(pool: InterfaceAddress) -> Iterator[tuple[int, int]]:
-    """The ranges of addresses in a pool that peers may have, lowest first."""
-    first, last = int(pool.network.network_address), int(pool.network.broadcast_address)
-    taken = {int(address) for address in reserved(pool.network)}
-    first, last = first + (first in taken), last - (last in taken)
-    yield first, int(pool.ip) - 1
-    yield int(pool.ip) + 1, last
+def _usable(pool: InterfaceAddress, limits: PoolSettings) -> Iterator[tuple[int, int]]:
+    """The ranges of addresses in a pool that are given out, lowest first, apart from each other."""
+    network = pool.network
+    whole = (int(network.network_address), int(network.broadcast_address))
+    wanted = sorted(_inside(network, limits.ranges)) or [whole]
+    holes = sorted(
+        [
+            *((int(address), int(address)) for address in (pool.ip, *reserved(network))),
+            *_inside(network, limits.reserved),
+        ]
+    )
+    begin = 0
+    for first, last in wanted:
+        begin = max(begin, first)
+        for hole_first, hole_last in holes:
+            if begin < hole_first <= last:
+                yield begin, hole_first - 1
+            if hole_first <= last:
+                begin = max(begin, hole_last + 1)
+        if begin <= last:
+            yield begin, last
+        begin = max(begin, last + 1)
+
+
+def _inside(network: Network, ranges: Iterable[AddressRange]) -> Iterator[tuple[int, int]]:
+    return ((int(each.first), int(each.last)) for each in ranges if each.within(network))
 
 
 def _lowest_free(
@@ -170,8 +209,7 @@ def _lowest_gap(
     """
 
     def taken(first: int, last: int) -> int:
-        bounds = {"server": server, "first": family(first), "last": family(last)}
-        return connection.execute(_TAKEN, bounds).scalar_one()
+        return _count_taken(connection, server, family(first), family(last))
 
     if first > last or (count := taken(first, last)) > last - first:
         return None
@@ -183,6 +221,11 @@ def _lowest_gap(
         else:
             last = middle
     return family(first)
+
+
+def _count_taken(connection: Connection, server: str, first: Address, last: Address) -> int:
+    bounds = {"server": server, "first": first, "last": last}
+    return connection.execute(_TAKEN, bounds).scalar_one()
 
 
 def _overlapping(

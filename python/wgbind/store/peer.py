@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # No "=" and no "/": a name is never mistaken for a key in base64.
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.@+-]{0,62}")
 _DESCRIPTION_LENGTH = 200
+_NOTES_LENGTH = 10_000
+_LAYOUT = dict.fromkeys(map(ord, "\n\t"))  # what is taken though it is not printable
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,10 @@ class Peer:
     The rules of the server's settings speak of its `groups`. `endpoint` is where to send before
     the peer was heard: a host name or address, and a port. `persistent_keepalive` is this server's
     own, in seconds; 0 is off. `private_key` is there only if the settings say that clients' keys
-    are stored. `created_at` is in UTC. `client` is what its own configuration
-    says other than those of the others. `description` is one line for people. A peer that is not
-    `enabled`, or whose `expires_at` (UTC, to the second) has come, keeps all it has and is not
-    served.
+    are stored, and if it was asked for. `created_at` is in UTC. `client` is what its own
+    configuration says other than those of the others. `description` is one line for people,
+    `notes` are any number of them. A peer that is not `enabled`, or whose `expires_at` (UTC, to
+    the second) has come, keeps all it has and is not served.
     """
 
     server: str
@@ -56,6 +58,7 @@ class Peer:
     description: str = ""
     enabled: bool = True
     expires_at: datetime | None = None
+    notes: str = ""
 
     @property
     def allowed_ips(self) -> tuple[Network, ...]:
@@ -89,6 +92,7 @@ class PeerFields(TypedDict, total=False):
     description: str
     expires_at: datetime | None
     enabled: bool
+    notes: str
 
 
 class PeerChanges(TypedDict, total=False):
@@ -107,10 +111,14 @@ class PeerChanges(TypedDict, total=False):
     description: str
     enabled: bool
     expires_at: datetime | None
+    notes: str
 
 
 def normal(peer: Peer) -> Peer:
-    """Return a peer as the store keeps it: addresses in order, its date to the second."""
+    """Return a peer as the store keeps it: addresses in order, its date to the second.
+
+    Lines of its notes end as they do on Unix.
+    """
     until = peer.expires_at
     if until is not None and until.tzinfo is not None:
         until = until.astimezone(timezone.utc).replace(microsecond=0)
@@ -121,6 +129,7 @@ def normal(peer: Peer) -> Peer:
             sorted(peer.routed_networks, key=lambda each: (each.version, each.network_address))
         ),
         expires_at=until,
+        notes=peer.notes.replace("\r\n", "\n"),
     )
 
 
@@ -161,6 +170,11 @@ def require_valid(peer: Peer) -> None:
         raise PeerError(
             f"description {peer.description[:20]!r}...: use one line of at most "
             f"{_DESCRIPTION_LENGTH} printable characters"
+        )
+    if len(peer.notes) > _NOTES_LENGTH or not peer.notes.translate(_LAYOUT).isprintable():
+        raise PeerError(
+            f"notes {peer.notes[:20]!r}...: use at most {_NOTES_LENGTH} printable characters, in "
+            "lines"
         )
     if peer.expires_at is not None and peer.expires_at.tzinfo is None:
         raise PeerError(f"expiry {peer.expires_at}: it names no time zone; give it in UTC")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select, update
 
-from wgbind.keys import PresharedKey, PrivateKey, PublicKey
+from wgbind.keys import PresharedKey, PublicKey
 from wgbind.settings.client import ClientOverrides
 from wgbind.store.peer import Peer
 from wgbind.store.schema import (
@@ -16,6 +16,7 @@ from wgbind.store.schema import (
     client_override_table,
     peer_group_table,
     peer_table,
+    revision_table,
 )
 
 if TYPE_CHECKING:
@@ -23,11 +24,18 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Row, Table
 
+    from wgbind.store.vault import Vault
+
 COMMON = ClientOverrides()
 
 
-def load(connection: Connection, where: ColumnElement[bool]) -> list[tuple[int, Peer]]:
-    """Return the peers whose row `where` is true of, by name, each with the row's id."""
+def load(
+    connection: Connection, where: ColumnElement[bool], vault: Vault | None = None
+) -> list[tuple[int, Peer]]:
+    """Return the peers whose row `where` is true of, by name, each with the row's id.
+
+    Their private keys are left out unless there is a `vault` to open them; raises `StoreError`.
+    """
     allowed_ips: defaultdict[int, list[Row[Any]]] = defaultdict(list)
     for row in connection.execute(
         select(allowed_ip_table)
@@ -51,40 +59,74 @@ def load(connection: Connection, where: ColumnElement[bool]) -> list[tuple[int, 
     return [
         (
             row.id,
-            _peer(row, allowed_ips[row.id], groups.get(row.id, ()), clients.get(row.id, COMMON)),
+            _peer(
+                row,
+                allowed_ips[row.id],
+                groups.get(row.id, ()),
+                clients.get(row.id, COMMON),
+                vault,
+            ),
         )
         for row in peers
     ]
 
 
-def insert_all(connection: Connection, peers: Sequence[Peer]) -> None:
+def insert_all(connection: Connection, peers: Sequence[Peer], vault: Vault) -> None:
     """Write new peers."""
     if not peers:
         return
+    revision = revision_of(connection)
     made = connection.execute(
         insert(peer_table).returning(peer_table.c.id, peer_table.c.public_key),
-        [_values(peer) for peer in peers],
+        [
+            {**_values(peer, revision), "sealed_private_key": sealed}
+            for peer, sealed in zip(peers, _seal(connection, peers, vault), strict=True)
+        ],
     )
     ids = {public_key: row_id for row_id, public_key in made}
     _insert_parts(connection, [(ids[str(peer.public_key)], peer) for peer in peers])
 
 
-def replace_one(connection: Connection, peer: Peer, row_id: int) -> None:
-    """Write a peer in place of the one in the row with that id."""
-    connection.execute(update(peer_table).where(peer_table.c.id == row_id).values(_values(peer)))
+def replace_one(
+    connection: Connection, peer: Peer, row_id: int, vault: Vault, *, same_key: bool
+) -> None:
+    """Write a peer in place of the one in the row with that id.
+
+    With the `same_key` as before, a private key that is stored stays if the peer has none here.
+    """
+    values = _values(peer, revision_of(connection))
+    if peer.private_key is not None or not same_key:
+        [values["sealed_private_key"]] = _seal(connection, [peer], vault)
+    connection.execute(update(peer_table).where(peer_table.c.id == row_id).values(values))
     for table in (allowed_ip_table, peer_group_table, client_override_table):
         connection.execute(delete(table).where(table.c.peer_id == row_id))
     _insert_parts(connection, [(row_id, peer)])
 
 
-def _values(peer: Peer) -> dict[str, object]:
+def revision_of(connection: Connection) -> int:
+    """Return the store's revision; in a transaction that writes, the one that it makes."""
+    number: int = connection.execute(select(revision_table.c.number)).scalar_one()
+    return number
+
+
+def _seal(connection: Connection, peers: Sequence[Peer], vault: Vault) -> list[bytes | None]:
+    """Seal the private keys that there are."""
+    if any(peer.private_key is not None for peer in peers):
+        sealed = peer_table.c.sealed_private_key
+        found = connection.execute(
+            select(peer_table.c.public_key, sealed).where(sealed.is_not(None)).limit(1)
+        ).one_or_none()
+        vault.prepare(None if found is None else (PublicKey(found[0]), found[1]))
+    return [None if peer.private_key is None else vault.seal(peer.private_key) for peer in peers]
+
+
+def _values(peer: Peer, revision: int) -> dict[str, object]:
     host, port = peer.endpoint or (None, None)
     return {
         "server": peer.server,
         "name": peer.name,
         "public_key": str(peer.public_key),
         "preshared_key": None if peer.preshared_key is None else peer.preshared_key.reveal(),
-        "private_key": None if peer.private_key is None else peer.private_key.reveal(),
         "endpoint_host": host,
         "endpoint_port": port,
         "persistent_keepalive": peer.persistent_keepalive,
@@ -92,6 +134,8 @@ def _values(peer: Peer) -> dict[str, object]:
         "description": peer.description,
         "enabled": peer.enabled,
         "expires_at": peer.expires_at,
+        "notes": peer.notes,
+        "revision": revision,
     }
 
 
@@ -126,12 +170,18 @@ def _insert_parts(connection: Connection, peers: Sequence[tuple[int, Peer]]) -> 
 
 
 def _peer(
-    row: Row[Any], allowed_ips: list[Row[Any]], groups: Iterable[str], client: ClientOverrides
+    row: Row[Any],
+    allowed_ips: list[Row[Any]],
+    groups: Iterable[str],
+    client: ClientOverrides,
+    vault: Vault | None,
 ) -> Peer:
+    public_key = PublicKey(row.public_key)
+    sealed = row.sealed_private_key
     return Peer(
         server=row.server,
         name=row.name,
-        public_key=PublicKey(row.public_key),
+        public_key=public_key,
         preshared_key=None if row.preshared_key is None else PresharedKey(row.preshared_key),
         addresses=tuple(ip.address for ip in allowed_ips if not ip.routed),
         routed_networks=tuple(
@@ -140,10 +190,11 @@ def _peer(
         groups=frozenset(groups),
         endpoint=None if row.endpoint_host is None else (row.endpoint_host, row.endpoint_port),
         persistent_keepalive=row.persistent_keepalive,
-        private_key=None if row.private_key is None else PrivateKey(row.private_key),
+        private_key=None if vault is None or sealed is None else vault.open(public_key, sealed),
         created_at=row.created_at,
         client=client,
         description=row.description,
         enabled=row.enabled,
         expires_at=row.expires_at,
+        notes=row.notes,
     )

@@ -7,11 +7,13 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
     DateTime,
     ForeignKeyConstraint,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -21,6 +23,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
     true,
 )
 
@@ -29,7 +32,7 @@ from wgbind.settings.address import Address
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
-HEAD = "0004"  # the newest migration
+HEAD = "0005"  # the newest migration
 
 
 class AddressType(TypeDecorator[Address]):
@@ -90,7 +93,9 @@ revision_table = Table(
     CheckConstraint("id = 1", name="one_row"),
 )
 
-# Keys are in base64.
+# Keys are in base64. In `private_key` they stood in plain until 0005; `vault` makes and opens what
+# stands in `sealed_private_key`. `revision` is that of the transaction that changed what the peer
+# should be; what it did, from `rx_bytes` on, is written beside that.
 peer_table = Table(
     "peer",
     metadata,
@@ -107,6 +112,13 @@ peer_table = Table(
     Column("description", String(200), nullable=False, server_default=""),
     Column("enabled", Boolean, nullable=False, server_default=true()),
     Column("expires_at", UtcDateTime),
+    Column("notes", Text, nullable=False, server_default=""),
+    Column("sealed_private_key", LargeBinary(128)),
+    Column("revision", Integer, nullable=False, server_default=text("0")),
+    Column("rx_bytes", BigInteger, nullable=False, server_default=text("0")),
+    Column("tx_bytes", BigInteger, nullable=False, server_default=text("0")),
+    Column("last_seen", UtcDateTime),
+    Index("ix_peer_server_revision", "server", "revision"),
     UniqueConstraint("server", "id"),
     UniqueConstraint("server", "name"),
     UniqueConstraint("server", "public_key"),
@@ -117,6 +129,17 @@ peer_table = Table(
     CheckConstraint("(endpoint_host is null) = (endpoint_port is null)", name="endpoint"),
     CheckConstraint("endpoint_port between 1 and 65535", name="endpoint_port"),
     CheckConstraint("persistent_keepalive between 0 and 65535", name="persistent_keepalive"),
+)
+
+# Peers that the latest transactions removed.
+removal_table = Table(
+    "removal",
+    metadata,
+    Column("revision", Integer, autoincrement=False, nullable=False),
+    Column("peer_id", Integer, autoincrement=False, nullable=False),
+    Column("server", String(15), nullable=False),
+    PrimaryKeyConstraint("revision", "peer_id"),
+    sqlite_with_rowid=False,  # the primary key is all that is searched
 )
 
 # An address of a peer in the tunnel, or a network that is routed to it. Those of one server never

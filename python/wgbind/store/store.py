@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from sqlalchemy import URL, and_, delete, select
+from sqlalchemy import URL, and_, delete, insert, or_, select
 
 from wgbind.errors import KeyFormatError, NotFoundError
-from wgbind.keys import PublicKey
+from wgbind.keys import PrivateKey, PublicKey
 from wgbind.settings.paths import parse_interface_name
-from wgbind.store import ipam, rows
+from wgbind.store import history, ipam, rows
 from wgbind.store.addition import Addition, require_unique
 from wgbind.store.database import Database
+from wgbind.store.history import Entry
 from wgbind.store.peer import normal, require_timely, require_valid
-from wgbind.store.schema import peer_table, revision_table
+from wgbind.store.schema import allowed_ip_table, peer_table, removal_table
+from wgbind.store.vault import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from sqlalchemy import Connection
@@ -28,27 +31,56 @@ if TYPE_CHECKING:
     from wgbind.settings.address import InterfaceAddress
     from wgbind.settings.model import ServerSettings
     from wgbind.settings.paths import Paths
+    from wgbind.settings.pool import PoolSettings
+    from wgbind.store.history import History
     from wgbind.store.peer import Peer, PeerChanges, PeerFields
+
+
+# Removals are remembered for so many revisions; a reader that is further behind reads all peers.
+_KEPT_REVISIONS = 1000
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What became of the peers of a server up to a version of the store, by the ids of their rows.
+
+    Attributes:
+        version: The version.
+        whole: Whether `peers` are all that there are; else those that are new or changed.
+        peers: Without their private keys.
+        removed: An id here and in `peers` is that of a new peer.
+    """
+
+    version: int
+    whole: bool
+    peers: Mapping[int, Peer]
+    removed: Sequence[int] = ()
 
 
 class Store:
     """The peers, in one database; usable from any thread.
 
     What a call returned is on the disk. Every method raises `StoreError` if the database cannot
-    be read or written.
+    be read or written, or the file of the key that private keys are sealed with.
     """
 
-    def __init__(self, url: str | URL) -> None:
-        """Open the database with the SQLAlchemy URL `url`; make the file of an SQLite one."""
-        self._database = Database(url)
+    def __init__(self, url: str | URL, key_file: Path | None = None) -> None:
+        """Open the database with the SQLAlchemy URL `url`; make the file of an SQLite one.
+
+        `key_file` has the key that private keys are sealed with. It is made when the first one is;
+        without it, none can be written or read.
+        """
+        self._vault = Vault(key_file)
+        self._database = Database(url, self._sealed)
 
     @classmethod
     def open(cls, paths: Paths, settings: ServerSettings) -> Self:
         """Open the store that the settings of a server name, else this host's SQLite file."""
+        key_file = paths.settings.parent / (settings.store.key_file or paths.stored_keys)
         url = settings.store.url
         if url is not None:
-            return cls(url.get_secret_value())
-        return cls(URL.create("sqlite", database=str(paths.database)))
+            return cls(url.get_secret_value(), key_file)
+        return cls(URL.create("sqlite", database=str(paths.database)), key_file)
 
     def close(self) -> None:
         """Close the database."""
@@ -68,31 +100,86 @@ class Store:
     def version(self) -> int:
         """Return a number that grows whenever anybody changed something; cheap to poll."""
         with self._database.reading() as connection:
-            number: int = connection.execute(select(revision_table.c.number)).scalar_one()
-        return number
+            return rows.revision_of(connection)
 
-    def peers(self, server: str) -> list[Peer]:
-        """Return the peers of a server, by name."""
+    def peers(self, server: str, *, private_keys: bool = True) -> list[Peer]:
+        """Return the peers of a server, by name, with the private keys that are stored or not."""
+        vault = self._vault if private_keys else None
         with self._database.reading() as connection:
-            found = rows.load(connection, peer_table.c.server == server)
+            found = rows.load(connection, peer_table.c.server == server, vault)
         return [peer for _, peer in found]
 
     def peer(self, server: str, which: str | PublicKey) -> Peer:
         """Return the peer with the name or public key `which`; raise `NotFoundError`."""
         with self._database.reading() as connection:
-            return _find(connection, server, which)[1]
+            return _find(connection, server, which, self._vault)[1]
+
+    def sites(self, server: str) -> list[Peer]:
+        """Return the peers with networks behind them, by name, without their private keys."""
+        behind = select(allowed_ip_table.c.peer_id).where(
+            allowed_ip_table.c.server == server, allowed_ip_table.c.routed.is_(True)
+        )
+        with self._database.reading() as connection:
+            found = rows.load(connection, peer_table.c.id.in_(behind))
+        return [peer for _, peer in found]
+
+    def changes(self, server: str, since: int | None = None) -> Changes:
+        """Return what changed after the version `since`; all there is if that is None or too old.
+
+        What is read grows with what changed, not with how many peers there are.
+        """
+        ours = peer_table.c.server == server
+        with self._database.reading() as connection:
+            version = rows.revision_of(connection)
+            if since is None or not 0 <= version - since <= _KEPT_REVISIONS:
+                return Changes(version, True, dict(rows.load(connection, ours)))
+            if since == version:
+                return Changes(version, False, {})
+            peers = rows.load(connection, and_(ours, peer_table.c.revision > since))
+            removed = connection.scalars(
+                select(removal_table.c.peer_id).where(
+                    removal_table.c.server == server, removal_table.c.revision > since
+                )
+            ).all()
+        return Changes(version, False, dict(peers), removed)
+
+    def histories(self, server: str) -> dict[Entry, History]:
+        """Return what the peers of a server did."""
+        with self._database.reading() as connection:
+            return history.load(connection, server)
+
+    def free(self, server: str, pool: InterfaceAddress, limits: PoolSettings = ipam.ALL) -> int:
+        """Count the addresses of a network that can be given out; arguments as of `add_peers`."""
+        with self._database.reading() as connection:
+            return ipam.count_free(connection, server, pool, limits)
+
+    def known(self, server: str) -> list[tuple[Peer, History]]:
+        """Return the peers of a server, by name, without their private keys, and what they did."""
+        with self._database.reading() as connection:
+            found = rows.load(connection, peer_table.c.server == server)
+            histories = history.load(connection, server)
+        return [(peer, histories[Entry(row_id, peer.created_at)]) for row_id, peer in found]
+
+    def record(self, news: Sequence[tuple[Entry, History]]) -> None:
+        """Add to what peers did, to all or none; the store's version stays as it is."""
+        with self._database.recording() as connection:
+            history.add(connection, news)
 
     @contextmanager
     def transaction(
-        self, server: str, *, pools: Sequence[InterfaceAddress]
+        self,
+        server: str,
+        *,
+        pools: Sequence[InterfaceAddress],
+        limits: PoolSettings = ipam.ALL,
     ) -> Iterator[Transaction]:
         """Give a transaction, whose changes are on the disk when the block ends, or none of them.
 
-        `pools` are the server's own addresses with their networks.
+        `pools` and `limits` are those of `add_peers`.
         """
         parse_interface_name(server)
         with self._database.writing() as connection:
-            transaction = Transaction(connection, server, pools)
+            transaction = Transaction(connection, server, pools, limits, self._vault)
             yield transaction
             transaction.finish()
 
@@ -113,18 +200,20 @@ class Store:
         new: Iterable[tuple[str, PeerFields]],
         *,
         pools: Sequence[InterfaceAddress],
+        limits: PoolSettings = ipam.ALL,
         check: Callable[[Peer], object] = lambda _: None,
     ) -> list[Peer]:
         """Add peers, names and fields, all of them or none; return them in their order.
 
-        `pools` are the server's own addresses with their networks. `check` may refuse each peer
-        before anything is written. Raises what `check` and `new` raise, `InputError` for what is
-        wrong by itself (`PeerError` for name, key, address, network), and `ConflictError`, naming
-        who has it, for what is taken or used up; of `new`, nothing behind that peer was asked for.
+        `pools` are the server's own addresses with their networks, `limits` says what of these is
+        given out to who asks for no address. `check` may refuse each peer before anything is
+        written. Raises what `check` and `new` raise, `InputError` for what is wrong by itself
+        (`PeerError` for name, key, address, network), and `ConflictError`, naming who has it, for
+        what is taken or used up; of `new`, nothing behind that peer was asked for.
         """
         parse_interface_name(server)
         with self._database.writing() as connection:
-            addition = Addition(connection, server, pools)
+            addition = Addition(connection, server, pools, limits, self._vault)
             for name, fields in new:
                 check(addition.add(name, fields))
             return addition.finish()
@@ -150,11 +239,14 @@ class Store:
         """Make of peers what functions make of them, all or nothing; return them as they now are.
 
         They are changed one after the other. Nobody else writes meanwhile, so what a function
-        leaves as it is stays. A new public key without its private key forgets the old private
-        key. Raises what the functions raise, what `add_peers` does, and `NotFoundError`.
+        leaves as it is stays. The functions get peers without the private keys that are stored;
+        such a key stays until it is replaced, or the public key is. Raises what the functions
+        raise, what `add_peers` does, and `NotFoundError`.
         """
         with self._database.writing() as connection:
-            return [_edit(connection, server, which, edit, pools) for which, edit in edits]
+            return [
+                _edit(connection, server, which, edit, pools, self._vault) for which, edit in edits
+            ]
 
     def update_peer(
         self,
@@ -176,20 +268,31 @@ class Store:
         with self._database.writing() as connection:
             found = dict(_find(connection, server, each) for each in which)
             for row_id in found:
-                connection.execute(delete(peer_table).where(peer_table.c.id == row_id))
+                _remove(connection, server, row_id)
         return list(found.values())
+
+    def _sealed(self, private_key: str) -> bytes:
+        """Seal a private key that an older schema had in plain."""
+        self._vault.prepare(None)
+        return self._vault.seal(PrivateKey(private_key))
 
 
 class Transaction:
     """Changes of one server's peers, in any order, that are kept together or not at all."""
 
     def __init__(
-        self, connection: Connection, server: str, pools: Sequence[InterfaceAddress]
+        self,
+        connection: Connection,
+        server: str,
+        pools: Sequence[InterfaceAddress],
+        limits: PoolSettings,
+        vault: Vault,
     ) -> None:
         self._connection = connection
         self._server = server
         self._pools = pools
-        self._addition = Addition(connection, server, pools)
+        self._vault = vault
+        self._addition = Addition(connection, server, pools, limits, vault)
 
     def add(self, name: str, fields: PeerFields) -> Peer:
         """Add a peer; return and raise as `Store.add_peers` does."""
@@ -198,13 +301,13 @@ class Transaction:
     def edit(self, which: str | PublicKey, edit: Callable[[Peer], Peer]) -> Peer:
         """Make of a peer what `edit` makes of it; return and raise as `Store.edit_peers` does."""
         self._addition.settle()
-        return _edit(self._connection, self._server, which, edit, self._pools)
+        return _edit(self._connection, self._server, which, edit, self._pools, self._vault)
 
     def remove(self, which: str | PublicKey) -> Peer:
         """Remove a peer and return what it was; raise `NotFoundError`."""
         self._addition.settle()
         row_id, peer = _find(self._connection, self._server, which)
-        self._connection.execute(delete(peer_table).where(peer_table.c.id == row_id))
+        _remove(self._connection, self._server, row_id)
         return peer
 
     def finish(self) -> None:
@@ -218,26 +321,38 @@ def _edit(
     which: str | PublicKey,
     edit: Callable[[Peer], Peer],
     pools: Sequence[InterfaceAddress],
+    vault: Vault,
 ) -> Peer:
     row_id, old = _find(connection, server, which)
     peer = normal(edit(old))
-    if peer.public_key != old.public_key and peer.private_key == old.private_key:
-        peer = replace(peer, private_key=None)
     require_valid(peer)
     require_timely(peer, old, datetime.now(timezone.utc))
     require_unique(connection, peer, row_id)
     ipam.require_free(connection, peer, pools, old)
-    rows.replace_one(connection, peer, row_id)
+    rows.replace_one(connection, peer, row_id, vault, same_key=peer.public_key == old.public_key)
     return peer
 
 
-def _find(connection: Connection, server: str, which: str | PublicKey) -> tuple[int, Peer]:
+def _remove(connection: Connection, server: str, row_id: int) -> None:
+    revision = rows.revision_of(connection)
+    connection.execute(delete(peer_table).where(peer_table.c.id == row_id))
+    outdated = removal_table.c.revision < revision - _KEPT_REVISIONS
+    # A transaction may remove two peers that had the same row one after the other.
+    same = and_(removal_table.c.revision == revision, removal_table.c.peer_id == row_id)
+    connection.execute(delete(removal_table).where(or_(outdated, same)))
+    removal = {"revision": revision, "peer_id": row_id, "server": server}
+    connection.execute(insert(removal_table), removal)
+
+
+def _find(
+    connection: Connection, server: str, which: str | PublicKey, vault: Vault | None = None
+) -> tuple[int, Peer]:
     """Find a peer by its name or its public key, in any form that `PublicKey` takes."""
     try:
         matches = peer_table.c.public_key == str(PublicKey(str(which)))
     except KeyFormatError:
         matches = peer_table.c.name == which
-    found = rows.load(connection, and_(peer_table.c.server == server, matches))
+    found = rows.load(connection, and_(peer_table.c.server == server, matches), vault)
     if not found:
         raise NotFoundError(f"no peer {str(which)!r} on {server}; `wgbind peer list` shows them")
     return found[0]

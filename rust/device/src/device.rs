@@ -13,7 +13,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use wgbind_tunnel::share::MAX_WORKERS;
-use wgbind_tunnel::{Drops, HandshakeStats, PeerStatus, PrivateKey, Share, Tunnel, TunnelChange};
+use wgbind_tunnel::{
+    Drops, HandshakeStats, PeerStatus, PrivateKey, PublicKey, Share, Tunnel, TunnelChange,
+};
 
 use crate::errands;
 use crate::error::Error;
@@ -335,17 +337,32 @@ impl Device {
         self.remote.set(change)
     }
 
+    /// How many changes were applied since the start, by whomever: here or at the control socket.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.remote.changes()
+    }
+
     /// Reads the state of the device and of its peers: not of one moment, so that no packet waits
     /// while many peers are read.
     ///
     /// # Errors
     /// [`Error::Ended`].
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
-        let summary = self.remote.summary()?;
-        let mut peers = Vec::new();
+        let mut snapshot = self.snapshot_of(&[])?;
         for page in self.remote.pages() {
-            peers.append(&mut page?);
+            snapshot.peers.append(&mut page?);
         }
+        Ok(snapshot)
+    }
+
+    /// Reads the state of the device and of those of its peers that have these keys.
+    ///
+    /// # Errors
+    /// [`Error::Ended`].
+    pub fn snapshot_of(&self, keys: &[PublicKey]) -> Result<Snapshot, Error> {
+        let summary = self.remote.summary()?;
+        let peers = self.remote.named(keys)?;
         Ok(Snapshot {
             name: summary.name.unwrap_or_else(|| self.name.to_string()),
             private_key: summary.private_key,

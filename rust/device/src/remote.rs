@@ -1,11 +1,12 @@
 //! A way to talk to the workers: commands, and why they ended.
 
 use std::iter;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use wgbind_tunnel::{PeerStatus, TunnelChange};
+use wgbind_tunnel::{PeerStatus, PublicKey, TunnelChange};
 
 use crate::device::{DeviceChange, Ended, lock};
 use crate::error::Error;
@@ -34,6 +35,8 @@ pub(crate) struct Line {
 struct State {
     /// Held while a change is applied: all workers apply all changes in the same order.
     setting: Mutex<()>,
+    /// How many changes were applied.
+    changes: AtomicU64,
     ended: Mutex<Option<Ended>>,
     changed: Condvar,
     /// Raised, and never lowered, when the device has ended.
@@ -59,6 +62,7 @@ impl Remote {
             workers: workers.into(),
             state: Arc::new(State {
                 setting: Mutex::default(),
+                changes: AtomicU64::default(),
                 ended: Mutex::default(),
                 changed: Condvar::new(),
                 closing: EventFd::new().map_err(Error::io("making an eventfd"))?,
@@ -94,12 +98,18 @@ impl Remote {
         {
             let _ = self.mark(old_mark);
         }
-        if applied.is_ok()
-            && let Some(note) = note
-        {
-            self.state.events.note_device(note);
+        if applied.is_ok() {
+            self.state.changes.fetch_add(1, Ordering::Release);
+            if let Some(note) = note {
+                self.state.events.note_device(note);
+            }
         }
         applied
+    }
+
+    /// How many changes were applied, by whomever.
+    pub(crate) fn changes(&self) -> u64 {
+        self.state.changes.load(Ordering::Acquire)
     }
 
     /// Sets the fwmark at all workers or at none; returns the one before.
@@ -173,6 +183,17 @@ impl Remote {
             limit: PEERS_PAGE,
             reply,
         })
+    }
+
+    /// The peers with these keys, a page at a time.
+    pub(crate) fn named(&self, keys: &[PublicKey]) -> Result<Vec<PeerStatus>, Error> {
+        let mut found = Vec::new();
+        for page in keys.chunks(PEERS_PAGE) {
+            for worker in self.workers.iter() {
+                found.append(&mut self.ask(worker, |reply| Command::Named(page.to_vec(), reply))?);
+            }
+        }
+        Ok(found)
     }
 
     fn paged<T>(

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use wgbind_tunnel::{
     DatagramIn, Drops, Handover, HandshakeStats, LocalAddress, Now, Outbox, PacketIn, PeerStatus,
-    PrivateKey, Tunnel, TunnelChange,
+    PrivateKey, PublicKey, Tunnel, TunnelChange,
 };
 
 use crate::device::{Ended, IoDrops};
@@ -70,6 +70,8 @@ pub(crate) enum Command {
         limit: usize,
         reply: SyncSender<(Vec<PeerStatus>, Option<usize>)>,
     },
+    /// The peers with these keys.
+    Named(Vec<PublicKey>, SyncSender<Vec<PeerStatus>>),
     /// The ways to so many peers from a position on, as [`Command::Peers`].
     Ways {
         from: usize,
@@ -347,6 +349,9 @@ impl Worker {
             }
             Command::Peers { from, limit, reply } => {
                 let _ = reply.send(self.tunnel.peers(from, limit));
+            }
+            Command::Named(keys, reply) => {
+                let _ = reply.send(self.tunnel.peers_named(&keys));
             }
             Command::Ways { from, limit, reply } => {
                 let _ = reply.send(self.tunnel.ways(from, limit));

@@ -11,7 +11,7 @@ use crate::error::{bad_value, from_device, raise};
 use crate::event::{Event, from_delivery};
 use crate::foreign::ForeignChanges;
 use crate::hub::Hub;
-use crate::key::PrivateKey;
+use crate::key::{PrivateKey, PublicKey};
 use crate::status::DeviceStatus;
 
 /// How long a wait goes without a look at Ctrl-C.
@@ -115,8 +115,19 @@ impl Device {
             .map_err(|error| from_device(&error))
     }
 
-    fn status(&self, py: Python<'_>) -> PyResult<DeviceStatus> {
-        py.detach(|| self.0.snapshot())
+    #[getter]
+    fn changes(&self) -> u64 {
+        self.0.changes()
+    }
+
+    #[pyo3(signature = (peers = None), text_signature = "($self, peers=None)")]
+    fn status(
+        &self,
+        py: Python<'_>,
+        peers: Option<Vec<PyRef<'_, PublicKey>>>,
+    ) -> PyResult<DeviceStatus> {
+        let keys = peers.map(|peers| peers.iter().map(|key| key.0).collect::<Vec<_>>());
+        py.detach(|| keys.map_or_else(|| self.0.snapshot(), |keys| self.0.snapshot_of(&keys)))
             .map(DeviceStatus::from)
             .map_err(|error| from_device(&error))
     }

@@ -353,6 +353,16 @@ impl Tunnel {
         self.peers[*slot].as_ref().map(Peer::status)
     }
 
+    /// This worker's peers among those with these keys.
+    #[must_use]
+    pub fn peers_named(&self, keys: &[PublicKey]) -> Vec<PeerStatus> {
+        keys.iter()
+            .filter_map(|key| self.peers[*self.by_key.get(key)?].as_ref())
+            .filter(|peer| peer.worker == self.share.worker())
+            .map(Peer::status)
+            .collect()
+    }
+
     /// This worker's peers among the `limit` from position `from` on, and the position to go on
     /// from, if there are more: a caller that takes a few at a time delays no packet.
     #[must_use]

@@ -251,6 +251,13 @@ fn a_snapshot_has_all_pages_of_peers() {
         let snapshot = device.snapshot().expect("running");
         let seen: Vec<_> = snapshot.peers.iter().map(|peer| peer.public_key).collect();
         assert_eq!(seen, keys);
+        assert_eq!(device.changes(), 1);
+
+        let stranger = PublicKey::from_bytes([8; 32]);
+        let wanted = [&keys[PEERS_PAGE - 1..], &[stranger]].concat();
+        let snapshot = device.snapshot_of(&wanted).expect("running");
+        let seen: Vec<_> = snapshot.peers.iter().map(|peer| peer.public_key).collect();
+        assert_eq!(seen, keys[PEERS_PAGE - 1..]);
     });
 }
 
