@@ -65,6 +65,11 @@ class Siege:
         """Return where the server believes its only peer to be."""
         return wg(self.host, "show", self.server.interface, "endpoints").split()[1]
 
+    def goes_on(self) -> bool:
+        """Whether most of the friend's packets are answered: a flood may fill a socket's buffer."""
+        pings = ping(self.near, self.server.inner.ipv4, count=20, interval=0.05, deadline=10)
+        return pings.received > 10
+
     def connection(self, address: str | None = None) -> socket.socket:
         """Return the enemy's socket towards the server, which tells of every answer."""
         address = address or self.wall.ipv4

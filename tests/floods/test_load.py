@@ -65,21 +65,15 @@ def test_right_mac1_from_random_sources(hosts: Siege) -> None:
                 hosts.server.process.send_signal(signal.SIGSTOP)
                 attack.reach(attack.sent + ENOUGH)
                 hosts.server.process.send_signal(signal.SIGCONT)
-            assert goes_on(hosts)
+            assert hosts.goes_on()
             assert joins(hosts, newcomer)
-            assert goes_on(hosts)
+            assert hosts.goes_on()
             grown = hosts.resident() - before
         assert 0 < cookies() <= attack.sent
         assert larger() == 0
         assert all_of_them() == cookies()
         assert grown < GROWTH
     assert ping(hosts.friend.namespace, hosts.server.inner.ipv4, deadline=10).lost == 0
-
-
-def goes_on(hosts: Siege) -> bool:
-    """Whether most of the friend's packets are answered: the flood fills the socket's buffer."""
-    answers = ping(hosts.friend.namespace, hosts.server.inner.ipv4, count=20, deadline=10)
-    return answers.received > 10
 
 
 def joins(hosts: Siege, newcomer: Namespace) -> bool:

@@ -16,7 +16,7 @@ import pytest
 
 from floods.messages import junk, with_mac1
 from floods.siege import Attack, Siege, ip_packet, random_source
-from harness import PORT, count_packets, ping, udp_stream
+from harness import PORT, count_packets, ping
 
 LARGEST = 65_507
 """Bytes of payload of an IPv4 datagram."""
@@ -30,20 +30,13 @@ GROWTH = 16 << 20
 
 @contextmanager
 def unanswered(hosts: Siege) -> Iterator[None]:
-    """Assert that within this block the enemy gets no answer, and the friend notices nothing."""
+    """Assert that within this block the enemy gets no answer and the friend keeps his session."""
     before, endpoint = hosts.resident(), hosts.endpoint()
     with (
         count_packets(hosts.enemy, f"udp sport {PORT}") as answers,
         count_packets(hosts.enemy, "icmp type destination-unreachable") as errors,
     ):
-        stream = udp_stream(
-            hosts.friend.namespace, hosts.server.namespace, hosts.server.inner.ipv4, rate=200
-        )
         yield
-        sent, lost = stream.stop()
-        # On a busy machine some may find a buffer full; a server that is kept busy loses most.
-        assert len(lost) < sent / 4
-        assert ping(hosts.friend.namespace, hosts.server.inner.ipv6, deadline=10).lost == 0
         assert answers() == 0
         assert errors() == 0
     assert hosts.server.process.poll() is None
@@ -80,6 +73,7 @@ def test_floods(hosts: Siege, attack: str, count: int, family: str) -> None:
     make = by_datagrams(hosts)[attack]
     with unanswered(hosts), hosts.connection(getattr(hosts.wall, family)) as sock:
         with Attack(lambda: sock.send(make()), min(RATE, count)) as running:
+            assert hosts.goes_on()
             running.reach(count)
         assert running.refused == 0
 
@@ -103,6 +97,7 @@ def test_fragments(hosts: Siege) -> None:
         hosts.raw_socket() as sock,
         Attack(lambda: sock.sendto(next(each), (target, 0)), RATE) as running,
     ):
+        assert hosts.goes_on()
         running.reach(COUNT)
 
 

@@ -23,6 +23,9 @@ const SOURCE_BITS: u32 = 0x007f_ffff;
 /// How often a burst is sent.
 const BEAT: Duration = Duration::from_micros(200);
 
+/// The largest burst: a machine that does not keep up shall not do it later.
+const BURST: u64 = 1_000;
+
 /// Sends initiations from random sources at an even pace; returns how many.
 pub fn flood(
     server: SocketAddrV4,
@@ -48,6 +51,7 @@ pub fn flood(
     let (start, mut sent) = (Instant::now(), 0u64);
     while start.elapsed() < duration {
         let due = (start.elapsed().as_secs_f64() * rate) as u64;
+        let due = due.min(sent + BURST);
         while sent < due {
             // Any numbers do that are not the same each time (Knuth's multiplier).
             let drawn = (sent + 1).wrapping_mul(6_364_136_223_846_793_005);
