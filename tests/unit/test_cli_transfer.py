@@ -3,12 +3,16 @@
 import json
 import zipfile
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from unit.command import Wgbind, refused
-from wgbind import Server
+from wgbind import PresharedKey, PrivateKey, Server
+
+KEYS = [str(PrivateKey.generate().public_key()) for _ in range(3)]
+SECRET = PresharedKey.generate().reveal()
 
 
 @pytest.fixture
@@ -55,6 +59,60 @@ def test_some_leave_as_configurations(peopled: Wgbind, tmp_path: Path) -> None:
     assert name == "site"
     refused(peopled("peer", "export", "nobody"), 1, "'nobody'")
     refused(peopled("peer", "export", "--out", str(tmp_path / "x.txt")), 2, "tells no format")
+
+
+def test_peers_of_a_wg_quick_server_come(initialised: Wgbind, tmp_path: Path) -> None:
+    network = Server("wg0").configuration().settings.interface.addresses[0].network
+    first, second = network[7], network[8]
+    path = tmp_path / "old.conf"
+    path.write_text(
+        f"""[Interface]
+PrivateKey = {PrivateKey.generate().reveal()}
+Address = 10.1.0.1/24
+
+### Client alice
+[Peer]
+PublicKey = {KEYS[0]}
+PresharedKey = {SECRET}
+AllowedIPs = {first}/32, 192.168.9.0/24
+PersistentKeepalive = 25
+
+[Peer]
+# Name = bob
+PublicKey = {KEYS[1]}
+AllowedIPs = {second}/32
+Endpoint = 192.0.2.7:51820
+"""
+    )
+    planned = initialised("peer", "import", str(path), "--plan", "--json").json()
+    assert [(peer["name"], peer["addresses"]) for peer in planned] == [
+        ("alice", [str(first)]),
+        ("bob", [str(second)]),
+    ]
+    assert initialised("peer", "import", str(path)).code == 0
+    alice, bob = Server("wg0").peers.list()
+    assert str(alice.public_key) == KEYS[0]
+    assert alice.preshared_key == PresharedKey(SECRET)
+    assert alice.addresses == (first,)
+    assert alice.routed_networks == (ip_network("192.168.9.0/24"),)
+    assert alice.persistent_keepalive == 25
+    assert bob.endpoint == ("192.0.2.7", 51820)
+    assert bob.preshared_key is None
+    path.write_text(path.read_text() + "PublicKy = x\n")
+    refused(initialised("peer", "import", str(path)), 2, f"{path}:", "PublicKy", "PublicKey")
+
+
+def test_a_client_of_this_server_comes_by_its_own_configuration(
+    initialised: Wgbind, tmp_path: Path
+) -> None:
+    path = tmp_path / "phone.conf"
+    path.write_text(initialised("peer", "add", "phone").out)
+    before = Server("wg0").peers.get("phone")
+    assert "1 of 1 peers are here already" in initialised("peer", "import", str(path)).err
+    initialised("peer", "remove", "phone")
+    assert initialised("peer", "import", str(path)).out.splitlines()[0] == "phone is added."
+    after = Server("wg0").peers.get("phone")
+    assert after == replace(before, created_at=after.created_at)
 
 
 def test_new_keys_need_a_place(initialised: Wgbind, tmp_path: Path) -> None:

@@ -1,32 +1,120 @@
-"""Peers in files: tables in CSV, and documents."""
+"""Peers in files: tables in CSV, documents, and configurations of wg and wg-quick."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
+from wgbind.api.change import NewPeer
 from wgbind.apply.difference import difference
-from wgbind.apply.document import Document
+from wgbind.apply.document import Document, PeerDocument
 from wgbind.errors import InputError
 from wgbind.server.peer_csv import PeerTable
+from wgbind.settings.mistake import explain
+from wgbind.store.occupancy import split
+from wgbind.wg_quick.comment import read_comments, split_fields
+from wgbind.wg_quick.file import WgQuickFile
+from wgbind.wg_quick.friendly_name import free_name, peer_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
     from pathlib import Path
 
-    from wgbind.api.change import NewPeer
+    from wgbind.server.configuration import Configuration
+    from wgbind.settings.address import InterfaceAddress
+    from wgbind.wg_quick.file import PeerEntry
+
+_DOCUMENTS = {".json", ".yaml", ".yml", ".toml"}
 
 
-def read_peers(path: Path) -> Sequence[NewPeer]:
-    """Read the peers of a file, by its suffix: .csv, or .json, .yaml and .toml for documents.
+def read_peers(path: Path, configuration: Configuration) -> Sequence[NewPeer]:
+    """Read the peers of a file: a table if it ends in .csv, a document in .json, .yaml or .toml.
 
-    Raises `InputError`, with the line, for what is wrong in it, and `OSError`.
+    Any other is a configuration of wg or wg-quick. Of a server's, these are its peers, with the
+    names that comments give them; a client's, whose server has this `configuration`, is a peer
+    itself, named as the file is. Raises `InputError`, with the line, for what is wrong in it, and
+    `OSError`.
     """
     if path.suffix == ".csv":
         return PeerTable(path).peers
-    document = Document.read(path)
-    if document.settings:
+    if path.suffix in _DOCUMENTS:
+        document = Document.read(path)
+        if document.settings:
+            raise InputError(
+                f"{document.source.at('settings')}key settings: an import adds peers alone; "
+                "`wgbind apply` takes settings, too"
+            )
+        return difference((), document.peers or {}, prune=False).added
+    try:
+        file = WgQuickFile.parse(path.read_text("utf-8"), str(path))
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: it is not UTF-8 text; save it as such") from None
+    own = configuration.private_key.public_key()
+    pools = configuration.settings.interface.addresses
+    for entry in file.peers:
+        if entry.public_key == own:
+            return [_client(path, file, entry)]
+    new: dict[str, NewPeer] = {}
+    for entry in file.peers:
+        peer = _peer(file, entry, pools, new)
+        new[peer.name] = peer
+    return list(new.values())
+
+
+def _client(path: Path, file: WgQuickFile, server: PeerEntry) -> NewPeer:
+    private_key = file.interface.private_key
+    if private_key is None:
+        raise InputError(f"{path}: key PrivateKey: it is missing, so nobody knows whose this is")
+    name = peer_name(path.stem)
+    if name is None:
+        raise InputError(f"{path}: its name names no peer; call it NAME.conf")
+    return NewPeer(
+        name,
+        private_key=private_key,
+        public_key=private_key.public_key(),
+        preshared_key=server.preshared_key or False,
+        addresses=[address.ip for _, address in file.interface.addresses],
+    )
+
+
+def _peer(
+    file: WgQuickFile,
+    entry: PeerEntry,
+    pools: Sequence[InterfaceAddress],
+    taken: Container[str],
+) -> NewPeer:
+    place = f"{file.name}:{entry.line}: "
+    try:
+        rest, said = split_fields(entry.comments)
+        document = PeerDocument.model_validate(said)
+    except ValidationError as error:
+        mistake = error.errors()[0]
+        explained = explain(mistake, PeerDocument)
+        raise InputError(f"{place}comment '#: {mistake['loc'][0]}': {explained}") from None
+    except InputError as error:
+        raise InputError(f"{place}{error}") from None
+    comments = read_comments(rest)
+    addresses, routed = split(entry.allowed_ips, pools)
+    if document.addresses is None and not addresses:
+        networks = ", ".join(str(pool.network) for pool in pools)
         raise InputError(
-            f"{document.source.at('settings')}key settings: an import adds peers alone; "
-            "`wgbind apply` takes settings, too"
+            f"{place}key AllowedIPs: none of them is an address in the server's {networks}; change "
+            "interface.addresses, or import it into a server of its own"
         )
-    return difference((), document.peers or {}, prune=False).added
+    name = free_name(comments.name, entry.public_key, taken)
+    text = comments.text if comments.text != name else None
+    return NewPeer(
+        name,
+        public_key=entry.public_key,
+        preshared_key=entry.preshared_key or False,
+        addresses=document.addresses or addresses,
+        routed_networks=routed,
+        groups=document.groups,
+        endpoint=entry.endpoint,
+        persistent_keepalive=entry.persistent_keepalive,
+        client=document.client,
+        description=document.description or text or "",
+        expires_at=document.expires_at,
+        enabled=entry.enabled and document.enabled,
+    )

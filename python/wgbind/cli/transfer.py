@@ -54,7 +54,8 @@ def import_(
         list[Path],
         typer.Argument(
             metavar="FILE...",
-            help="A CSV table, or an export in JSON, YAML or TOML.",
+            help="A configuration of wg or wg-quick (.conf), a CSV table, or an export in JSON, "
+            "YAML or TOML.",
         ),
     ],
     server: ServerName = "wg0",
@@ -64,13 +65,17 @@ def import_(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Add the peers of files, all of them or none; who is here already by key is left alone."""
+    """Add the peers of files, all of them or none; who is here already by key is left alone.
+
+    Of a server's configuration these are its peers. A client's, whose server is this one, is a
+    peer itself, named as its file is.
+    """
     from wgbind.apply.peer_file import read_peers
     from wgbind.server.report import stored_peer_report
 
     opened = open_server(server)
     present = {peer.public_key for peer in opened.peers.list()}
-    found = [peer for file in files for peer in read_peers(file)]
+    found = [peer for file in files for peer in read_peers(file, opened.configuration())]
     new = [peer for peer in found if peer.public_key not in present]
     if len(new) < len(found):
         remark(f"{len(found) - len(new)} of {len(found)} peers are here already.")
