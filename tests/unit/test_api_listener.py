@@ -203,7 +203,7 @@ def test_a_call_under_way_is_answered_before_the_end(slow: Slow, tmp_path: Path)
             while True:
                 idle.converge()
         slow.released.set()
-        with pytest.raises(ValueError, match="ServerStatus"):  # it was answered: not by a status
+        with pytest.raises(StateError, match="not understood"):  # it was answered: by no status
             waiting.result(60)
         ending.result(60)
         with pytest.raises(UnreachableError):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ssl
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
+from pydantic import ValidationError
 
 from wgbind.api.outcome import STALE, Failure, StaleError
 from wgbind.errors import InputError, PrivilegeError, StateError, WgbindError
@@ -18,10 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from wgbind.api.call import Call
+
 # So long a server may be silent that sends events, or is to be connected to.
 _TIMEOUT_SECONDS = 60
 # Shorter than the server keeps an idle connection, so that it is never just being closed.
 _IDLE_SECONDS = 30
+
+
+_VERSIONS = "it may be of another version of wgbind: stop and start it, or update this one"
+
+_Answer = TypeVar("_Answer")
 
 
 class UnreachableError(StateError):
@@ -131,13 +139,25 @@ def http_errors(gate: Gate) -> Iterator[None]:
         raise StateError(reason) from error
 
 
+def read(gate: Gate, what: Call[_Answer], answer: httpx.Response) -> _Answer:
+    """Read the answer to a call; raise what the server raised."""
+    if not answer.is_success:
+        raise failure(gate, answer)
+    try:
+        return what.parse(answer.content, answer.headers)
+    except ValidationError:
+        # It shows what was answered, secrets too.
+        raise StateError(f"{gate}: its answer is not understood; {_VERSIONS}") from None
+
+
 def failure(gate: Gate, answer: httpx.Response) -> WgbindError:
     """Make the error again that an answer without success tells of."""
     try:
         told = Failure.model_validate_json(answer.content)
         return StaleError(told.message) if answer.status_code == STALE else told.revive()
     except ValueError:
-        return StateError(f"the server answered {answer.status_code} on {gate}; see its log")
+        hint = _VERSIONS if answer.status_code in {404, 405} else "see its log"
+        return StateError(f"the server answered {answer.status_code} on {gate}; {hint}")
 
 
 def _os_error(error: BaseException | None) -> OSError | None:

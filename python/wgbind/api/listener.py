@@ -51,6 +51,7 @@ class Listener:
         config = uvicorn.Config(
             BodyLimit(app),
             http=protocol_for(access),
+            loop="asyncio",  # of others, not every one lets at a connection's socket
             ws="none",
             lifespan="off",
             log_config=None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from wgbind.api import call
-from wgbind.api.connection import failure, http_errors
+from wgbind.api.connection import http_errors, read
 from wgbind.api.event_stream import EventStream
 from wgbind.api.outcome import StaleError
 from wgbind.api.peers import Peers
@@ -84,9 +84,7 @@ class RemoteServer:
                 headers=what.headers,
                 timeout=what.patience,
             )
-        if not answer.is_success:
-            raise failure(self._gate, answer)
-        return what.parse(answer.content, answer.headers)
+        return read(self._gate, what, answer)
 
     def close(self) -> None:
         """Hang up. The server goes on."""

@@ -15,7 +15,7 @@ from wgbind.api.change import (
     PeerUpdate,
     Transaction,
 )
-from wgbind.api.connection import failure, http_errors
+from wgbind.api.connection import http_errors, read
 from wgbind.api.event_stream import AsyncEventStream
 from wgbind.api.outcome import StaleError
 
@@ -99,9 +99,7 @@ class AsyncServer:
                 headers=what.headers,
                 timeout=what.patience,
             )
-        if not answer.is_success:
-            raise failure(self._gate, answer)
-        return what.parse(answer.content, answer.headers)
+        return read(self._gate, what, answer)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as undo:
