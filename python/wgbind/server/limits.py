@@ -21,13 +21,13 @@ Limit: TypeAlias = Literal["addresses", "connections", "handshakes"]
 # How often counters are looked at.
 _INTERVAL_SECONDS = 1.0
 # What the device counts of handshake messages that came too fast.
-_REFUSED = ("under_load", "crowded")
+_REFUSED = ("under_load", "rate_limited", "crowded")
 # What goes on is told so often.
 _REPEAT_SECONDS = 60.0
 
 
 @dataclass
-class _Counter:
+class Tally:
     """How often something was refused since that was told last."""
 
     total: int = 0
@@ -63,8 +63,8 @@ class Limits:
         self._store = store
         self._tell = tell
         self._full: frozenset[str] = frozenset()
-        self._connections = _Counter()
-        self._handshakes = _Counter()
+        self._connections = Tally()
+        self._handshakes = Tally()
         self._due = 0.0
 
     def look_at_addresses(self, settings: ServerSettings) -> None:
