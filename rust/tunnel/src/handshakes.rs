@@ -21,6 +21,9 @@ const MAX_WAITING: usize = 16_384;
 /// fewer are better served in their turn than sent away for 5 s.
 const LOAD: usize = MAX_WAITING / 4 * 3;
 
+/// ... or from so few on while most come from nobody that we know: a crowd of clients does not.
+const SUSPECT_LOAD: usize = 128;
+
 /// Initiations that are under way to their answers at most; more would only wait elsewhere.
 const MAX_LENT: usize = 64;
 
@@ -37,9 +40,9 @@ const COOKIES_AT_ONCE: u32 = 1_000;
 /// costs a transfer as much in all, since clients try again after 5 s.
 const PACE: Duration = Duration::from_micros(450);
 
-/// While cookies are asked for, one of those that brought none: most of them are a flood, and who
-/// comes from its own address comes again with a cookie.
-const LOADED_PACE: Duration = Duration::from_millis(4);
+/// While cookies are asked for, or most come from nobody, one of those that brought no cookie: most of
+/// them are a flood, and who comes from its own address comes again with a cookie.
+const FLOOD_PACE: Duration = Duration::from_millis(4);
 
 /// Bytes between two answers that are a flow: more than keepalives and calls, and what 80 Mbit/s
 /// bring in that time.
@@ -91,6 +94,7 @@ pub(crate) struct Handshakes {
     others: Queue,
     /// How many are under way to their answers.
     pub(crate) lent: usize,
+    strangers: Share,
     last: Option<Instant>,
     /// Bytes of data that came or went since.
     moved: usize,
@@ -137,7 +141,12 @@ impl Handshakes {
     }
 
     fn is_loaded(&mut self, now: Instant) -> bool {
-        if self.len() >= LOAD {
+        let load = if self.strangers.is_most() {
+            SUSPECT_LOAD
+        } else {
+            LOAD
+        };
+        if self.len() >= load {
             self.loaded = Some(now);
         }
         self.loaded
@@ -166,6 +175,11 @@ impl Handshakes {
         })
     }
 
+    /// Notes that an initiation has come from one of our peers, or from nobody.
+    pub(crate) fn note_sender(&mut self, is_peer: bool) {
+        self.strangers.note(!is_peer);
+    }
+
     /// Notes that so many bytes of data are moved.
     pub(crate) fn note_data(&mut self, len: usize) {
         self.moved = self.moved.saturating_add(len);
@@ -178,7 +192,9 @@ impl Handshakes {
         }
         let (arrived, pace) = match self.proven.next() {
             Some(arrived) => (arrived, PACE),
-            None if self.loaded.is_some() => (self.others.next()?, LOADED_PACE),
+            None if self.loaded.is_some() || self.strangers.is_most() => {
+                (self.others.next()?, FLOOD_PACE)
+            }
             None => (self.others.next()?, PACE),
         };
         let pause = if self.moved >= FLOW { pace } else { TURN };
@@ -193,6 +209,22 @@ impl Handshakes {
         self.last = Some(now.instant);
         self.moved = 0;
         self.proven.pop().or_else(|| self.others.pop())
+    }
+}
+
+/// How many of the last few dozen were so, in 256ths: older ones count less and less.
+#[derive(Default)]
+struct Share(u16);
+
+impl Share {
+    fn note(&mut self, is_so: bool) {
+        let target = if is_so { 256 } else { 0 };
+        self.0 = (self.0 * 15 + target) / 16;
+    }
+
+    /// Three quarters, and not half: so many peers may have been removed.
+    fn is_most(&self) -> bool {
+        self.0 > 192
     }
 }
 
@@ -378,5 +410,46 @@ mod tests {
         assert_eq!(check(&mut handshakes, &message, now), "cookie");
         now.instant = busy.instant + CALM;
         assert_eq!(check(&mut handshakes, &message, now), "accept");
+    }
+
+    #[test]
+    fn a_flood_of_strangers_is_no_crowd() {
+        let now = Now {
+            instant: Instant::now(),
+            unix: Duration::ZERO,
+        };
+        let key = PrivateKey::generate().public_key();
+        let initiation = client(&key)(None);
+        let mut handshakes = Handshakes::default();
+        handshakes.set_key(Some(&key));
+        for port in 1..SUSPECT_LOAD as u16 + 1 {
+            handshakes.push(&initiation, from(port), Proof::Key, now);
+        }
+        let asks = |handshakes: &mut Handshakes| {
+            let verdict = handshakes.check(&initiation, from(443).address, now);
+            matches!(verdict, Verdict::Cookie(_))
+        };
+        let pace = |handshakes: &mut Handshakes| {
+            handshakes.pop(now);
+            handshakes.note_data(FLOW);
+            handshakes.push(&initiation, from(9999), Proof::Key, now);
+            handshakes.next().map(|next| next - now.instant)
+        };
+        // Half of them are clients: so may it be after a restart without some peers.
+        for number in 0..100 {
+            handshakes.note_sender(number % 2 == 0);
+        }
+        assert!(!asks(&mut handshakes));
+        assert_eq!(pace(&mut handshakes), Some(PACE));
+        for _ in 0..20 {
+            handshakes.note_sender(false);
+        }
+        handshakes.pop(now);
+        assert!(asks(&mut handshakes));
+        assert_eq!(pace(&mut handshakes), Some(FLOOD_PACE));
+        for _ in 0..20 {
+            handshakes.note_sender(true);
+        }
+        assert!(!handshakes.strangers.is_most());
     }
 }

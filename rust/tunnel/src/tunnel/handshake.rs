@@ -104,6 +104,10 @@ impl Tunnel {
             initiation,
             task,
         } = errand;
+        if let Task::Identified(public_key) = &task {
+            let is_peer = public_key.is_some_and(|key| self.by_key.contains_key(&key));
+            self.handshakes.note_sender(is_peer);
+        }
         match task {
             // We have another key by now; what had to do with the old one is forgotten.
             _ if self
