@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use crate::batch::{Endpoint, Now};
 use crate::constants::{COOKIE_REPLY_SIZE, HANDSHAKE_INITIATION_SIZE};
 use crate::cookie::CookieChecker;
+use crate::cookie_budget::CookieBudget;
 use crate::key::PublicKey;
-use crate::rate_limit::{Bucket, RateLimiter};
+use crate::rate_limit::RateLimiter;
 
 /// Initiations that wait at most, 4 MB of them; a client whose initiation is dropped sends another
 /// one after 5 s, in which 11,000 are answered even beside data.
@@ -30,11 +31,6 @@ const MAX_LENT: usize = 64;
 /// Cookies are asked for until it was quieter for this long (`wg_receive_handshake_packet`, kernel
 /// `receive.c`).
 const CALM: Duration = Duration::from_secs(1);
-
-/// Cookie replies a second, and at once: a twentieth of a core. A flood that asks for more than these
-/// gets no more, and a client among it has to try more often.
-const COOKIES_PER_SECOND: u32 = 10_000;
-const COOKIES_AT_ONCE: u32 = 1_000;
 
 /// While data flows, one initiation is answered in this time: half of the worker's at most. Slower
 /// costs a transfer as much in all, since clients try again after 5 s.
@@ -84,8 +80,8 @@ pub(crate) struct Handshakes {
     /// None without a key of ours, when no message is for us.
     checker: Option<CookieChecker>,
     limiter: RateLimiter,
-    /// How many cookies may be sent.
-    cookies: Option<Bucket>,
+    /// What cookies may be sent, while they are asked for.
+    cookies: Option<CookieBudget>,
     /// When so many waited that cookies are asked for.
     loaded: Option<Instant>,
     /// Those who have proved more go first: a flood from forged addresses keeps nobody out that
@@ -129,11 +125,10 @@ impl Handshakes {
                 false => Verdict::RateLimited,
             };
         }
-        let (rate, burst) = (COOKIES_PER_SECOND, COOKIES_AT_ONCE);
-        let cookies = &mut self.cookies;
-        let may_reply = cookies
-            .get_or_insert_with(|| Bucket::new(rate, burst, now))
-            .take(rate, burst, now);
+        let may_reply = self
+            .cookies
+            .get_or_insert_with(|| CookieBudget::new(now))
+            .allow(source, now);
         match may_reply {
             true => Verdict::Cookie(checker.reply(message, source, now)),
             false => Verdict::RateLimited,
@@ -151,6 +146,9 @@ impl Handshakes {
         }
         self.loaded
             .take_if(|then| now.saturating_duration_since(*then) >= CALM);
+        if self.loaded.is_none() {
+            self.cookies = None;
+        }
         self.loaded.is_some()
     }
 

@@ -15,6 +15,7 @@ pub mod batch;
 pub mod change;
 pub mod constants;
 mod cookie;
+mod cookie_budget;
 mod errand;
 pub mod error;
 pub mod event;
