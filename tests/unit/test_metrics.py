@@ -48,7 +48,12 @@ STATUS = ServerStatus(
     egress=(),
     peers=(
         peer(
-            0, 'a "quoted\\" name', state="connected", rx_bytes=7, tx_bytes=9, last_handshake=SEEN
+            0,
+            'a "quoted\\" name',
+            state="connected",
+            total_rx_bytes=7,
+            total_tx_bytes=9,
+            last_handshake=SEEN,
         ),
         peer(1, None),
         peer(2, "off", state="disabled"),

@@ -141,8 +141,8 @@ class _Status(Collector):
         )
         for peer in self._status.peers:
             labels = self._labels(peer)
-            received.add_metric(labels, peer.rx_bytes or 0)
-            sent.add_metric(labels, peer.tx_bytes or 0)
+            received.add_metric(labels, peer.total_rx_bytes)
+            sent.add_metric(labels, peer.total_tx_bytes)
             last = peer.last_handshake
             handshake.add_metric(labels, 0 if last is None else last.timestamp())
             state.add_metric(labels, peer.state == "connected")
