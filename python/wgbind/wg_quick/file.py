@@ -58,7 +58,7 @@ class InterfaceEntry:
     table: str | None = None
     save_config: bool | None = None
     hooks: dict[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)
-    comments: tuple[str, ...] = ()
+    comments: tuple[str, ...] = field(default=(), repr=False)  # a key may be commented out
     lines: dict[str, int] = field(default_factory=dict)
 
 
@@ -79,7 +79,7 @@ class PeerEntry:
     endpoint: tuple[str, int] | None = None
     persistent_keepalive: int = 0
     enabled: bool = True
-    comments: tuple[str, ...] = ()
+    comments: tuple[str, ...] = field(default=(), repr=False)  # a key may be commented out
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ mod world;
 mod chaos;
 mod clock;
 mod configuration;
+mod cookies;
 mod data;
 mod eavesdropper;
 mod events;
