@@ -26,24 +26,6 @@ def test_show_tells_what_status_tells(network: Network) -> None:
     assert "(hidden)" in human
 
 
-def test_set_adds_and_removes_a_peer_beside_those_of_the_store(network: Network) -> None:
-    host, name = network.hosts.server, network.server.name
-    handshake = network.a.settled_handshake()
-    wg(host, "set", name, "peer", STRANGER, "allowed-ips", "203.0.113.7/32")
-    assert STRANGER in wg(host, "show", name, "peers").split()
-    (stranger,) = (
-        peer for peer in network.server.status()["peers"] if peer["public_key"] == STRANGER
-    )
-    assert stranger["name"] is None
-    network.server.peer("add", "carol")  # the reconciler leaves alone what the store never named
-    assert STRANGER in wg(host, "show", name, "peers").split()
-    wg(host, "set", name, "peer", STRANGER, "remove")
-    network.server.peer("remove", "carol")
-    assert STRANGER not in wg(host, "show", name, "peers").split()
-    assert ping(network.hosts.a, network.ipv4).lost == 0
-    assert network.a.latest_handshake() == handshake
-
-
 def test_setconf_takes_what_showconf_gave(network: Network, tmp_path: Path) -> None:
     host, name = network.hosts.server, network.server.name
     shown = wg(host, "showconf", name)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from wgbind.cli import firewall, key, peer, server
+from wgbind.cli import config, firewall, key, peer, server
 from wgbind.cli.apply import apply
 from wgbind.cli.doctor import doctor
 from wgbind.cli.output import EXIT_CODES, error
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.add_typer(server.app, name="server")
 app.add_typer(peer.app, name="peer")
 app.add_typer(firewall.app, name="firewall")
+app.add_typer(config.app, name="config")
 app.add_typer(key.app, name="key")
 app.command(epilog=EXIT_CODES)(apply)
 app.command(epilog=f"{EXIT_CODES} What blocks is a failure.")(doctor)

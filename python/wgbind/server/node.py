@@ -17,11 +17,13 @@ from wgbind.errors import StateError, StoreError, WgbindError
 from wgbind.firewall import apply as firewall
 from wgbind.net.host import host_view
 from wgbind.server import events
+from wgbind.server.adoption import Adoption
 from wgbind.server.advertised import advertise
 from wgbind.server.configuration import Configuration
 from wgbind.server.events import EventReader
 from wgbind.server.expiry import Expiry
 from wgbind.server.firewall import firewall_report
+from wgbind.server.hooks import Hooks
 from wgbind.server.limits import Limits
 from wgbind.server.listeners import make_listeners
 from wgbind.server.lock import Lock
@@ -79,6 +81,7 @@ class Node:
         self.peers = StoredPeers(self)
         self._undo = ExitStack()
         self._converging = RLock()
+        self._adopting = RLock()
         self._stopping = False
         self._ended = Event()
         self._end: str | None = None
@@ -114,14 +117,18 @@ class Node:
                 workers=None if settings.device.workers == "auto" else settings.device.workers,
                 without=settings.device.without,
             )
+            self._adoption = Adoption(self._device, self.paths)
             self._reconciler = Reconciler(self._device, self.paths, self._leaving)
+            hooks = Hooks(settings.wg_quick, name)
             watcher = Thread(target=self._watch, name="wgbind-watch", daemon=True)
             # In reverse: the device closes while the firewall still stands.
             undo.callback(self._reconciler.release)
             reader = EventReader(self._device, self.events, self._name_of)
             undo.callback(reader.join)
             undo.callback(_join, watcher)
+            undo.callback(hooks.run_all, "PostDown")
             undo.callback(self._device.close)
+            hooks.run("PreUp")
             self._reconciler.configure(settings, private_key)
             if fresh:
                 # The store is made last: a start that is refused leaves no trace.
@@ -133,6 +140,8 @@ class Node:
             self._note(tuple(self._converge_whole()))
 
             self._started_at = datetime.now(timezone.utc)
+            undo.callback(hooks.run_all, "PreDown")
+            undo.callback(self._adopt_last)
             listeners = []
             for listener in make_listeners(self, self.paths, settings.api):
                 undo.callback(listener.close)
@@ -143,6 +152,7 @@ class Node:
             for listener in listeners:
                 listener.start()
             watcher.start()
+            hooks.run("PostUp")
             undo_failure.pop_all()
             self._undo = undo.pop_all()
         _log.info("%s is up", name)
@@ -164,7 +174,11 @@ class Node:
         return self._problems
 
     def configuration(self) -> Configuration:
-        """Return the settings and the private key that it works by."""
+        """Return the settings and the private key that it works by.
+
+        What `wg` was told is done is in them, and in the store.
+        """
+        self._settle()
         return self._configuration
 
     def advertised(self, endpoint: str | None = None) -> Advertised:
@@ -186,6 +200,7 @@ class Node:
 
     def status(self) -> ServerStatus:
         """Read the state of the server and its peers."""
+        self._settle()
         stored = self._roster.read()
         device, histories = self._recorder.read()
         peers = [
@@ -237,13 +252,38 @@ class Node:
             self._configuration = configuration
             return self._converge(self._converge_whole)
 
+    def _settle(self) -> None:
+        """Take over what `wg` was told is done."""
+        if self._adoption.is_due():
+            self.converge()
+        with self._adopting:  # by another thread, which may be at it
+            pass
+
+    def _adopt(self) -> None:
+        """Take over what others changed on the device, before the store is applied to it."""
+        with self._adopting:
+            applied = self._reconciler.applied
+            self._configuration = self._adoption.take_settings(
+                self._configuration, applied.values()
+            )
+            outcome = self._adoption.take_peers(self._store, self._configuration, applied)
+            self._reconciler.note(outcome.given, outcome.gone)
+
+    def _adopt_last(self) -> None:
+        with self._converging:
+            try:
+                self._adopt()
+            except WgbindError as error:
+                _log.warning("control socket: lost with the end of the server: %s", error)
+
     def _open_store(self) -> Store:
         return Store.open(self.paths, self._configuration.settings)
 
     def _converge(self, how: Callable[[], Sequence[str]]) -> tuple[str, ...]:
         with self._converging:
             try:
-                problems = tuple(how())
+                self._adopt()
+                problems = (*how(), *self._adoption.problems)
             except WgbindError as error:
                 problems = (str(error),)
             self._note(problems)
@@ -325,7 +365,7 @@ class Node:
         return left if 0 < left < _POLL_SECONDS else _POLL_SECONDS
 
     def _is_due(self) -> bool:
-        if self._expiry.seconds_left() <= 0:
+        if self._adoption.is_due() or self._expiry.seconds_left() <= 0:
             return True
         try:
             return not self._roster.is_current

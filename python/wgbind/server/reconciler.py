@@ -22,7 +22,7 @@ from wgbind.server.policy import resolve
 from wgbind.server.routing import apply_routing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from contextlib import AbstractContextManager
 
@@ -180,6 +180,17 @@ class Reconciler:
     def problems(self) -> list[str]:
         """Return what is not done yet of what goes on beside: endpoints that do not resolve."""
         return self._names.problems()
+
+    @property
+    def applied(self) -> Mapping[PublicKey, Peer]:
+        """The peers that the device was given."""
+        return self._peers
+
+    def note(self, given: Iterable[Peer], gone: Iterable[PublicKey]) -> None:
+        """Take over what others gave the device, as if it were ours, and what they took from it."""
+        self._peers |= {peer.public_key: peer for peer in given}
+        for key in gone:
+            self._peers.pop(key, None)
 
     def release(self) -> None:
         """Take back what was changed on the host; the device is closed before."""

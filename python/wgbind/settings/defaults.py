@@ -34,17 +34,22 @@ def fresh_settings(host: HostView) -> ServerSettings:
     """
     hosts = (*host.addresses, *host.resolvers)
     taken = [*host.networks, *(ip_network(address) for address in hosts)]
+    return ServerSettings(
+        interface=InterfaceSettings(
+            addresses=(_first_host(_free_ipv4(taken)), _first_host(_free_ipv6(taken)))
+        ),
+        client=fresh_client(host),
+    )
+
+
+def fresh_client(host: HostView) -> ClientSettings:
+    """Choose the name servers of clients: those of the host that they reach, else public ones."""
     resolvers = tuple(
         address
         for address in dict.fromkeys(host.resolvers)
         if not (address.is_loopback or address.is_link_local)
     )
-    return ServerSettings(
-        interface=InterfaceSettings(
-            addresses=(_first_host(_free_ipv4(taken)), _first_host(_free_ipv6(taken)))
-        ),
-        client=ClientSettings(dns=resolvers or _PUBLIC_DNS),
-    )
+    return ClientSettings(dns=resolvers or _PUBLIC_DNS)
 
 
 def _free_ipv4(taken: Sequence[Network]) -> IPv4Network | None:

@@ -82,8 +82,16 @@ def create_key_file(path: Path, key: str, what: str) -> None:
     Raises `ConflictError` if there is a file already, `PrivilegeError`, and `SettingsError` if it
     cannot be written.
     """
+    write_key_file(path, key, what, replace=False)
+
+
+def write_key_file(path: Path, key: str, what: str, *, replace: bool) -> None:
+    """Write the file of a key, mode 0600, atomically; the folder must exist.
+
+    Raises as `create_key_file` does; `ConflictError` only if it shall not `replace` a file.
+    """
     try:
-        atomic_write(path, f"{key}\n".encode(), 0o600, replace=False)
+        atomic_write(path, f"{key}\n".encode(), 0o600, replace=replace)
     except FileExistsError:
         raise ConflictError(f"{path}: there is a {what} already; it stays") from None
     except PermissionError:

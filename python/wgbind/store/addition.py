@@ -10,7 +10,7 @@ from sqlalchemy import or_, select
 from wgbind.errors import ConflictError
 from wgbind.settings.client import ClientOverrides
 from wgbind.store import ipam, rows
-from wgbind.store.peer import Peer, normal, require_timely, require_valid
+from wgbind.store.peer import Peer, normal, require_address, require_timely, require_valid
 from wgbind.store.schema import peer_table
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class Addition:
             )
         )
         require_valid(peer)
+        require_address(peer, None)
         require_timely(peer, None, now)
         _require_other(peer, self._names.get(peer.name), self._keys.get(peer.public_key))
         require_unique(self._connection, peer, None)

@@ -113,12 +113,7 @@ def require_free(
     `old` is the peer before a change; what it had may lie outside `pools`, which may have changed.
     Raises `PeerError` and `ConflictError`.
     """
-    for address in peer.addresses:
-        if old is None or address not in old.addresses:
-            _require_usable(address, pools)
-    for network in peer.routed_networks:
-        if old is None or network not in old.routed_networks:
-            _require_routable(network, pools)
+    require_permitted(peer, pools, old)
     for one, other in combinations(peer.allowed_ips, 2):
         # The longest prefix wins: a default route is what nobody else has.
         if not _coexist(one, other):
@@ -133,6 +128,16 @@ def require_free(
                 f"{'belongs to' if other == network else f'overlaps {other} of'} "
                 f"peer {owner!r} of {peer.server}; choose another"
             )
+
+
+def require_permitted(peer: Peer, pools: Sequence[InterfaceAddress], old: Peer | None) -> None:
+    """Refuse what no peer of the server can have; arguments and errors as of `require_free`."""
+    for address in peer.addresses:
+        if old is None or address not in old.addresses:
+            _require_usable(address, pools)
+    for network in peer.routed_networks:
+        if old is None or network not in old.routed_networks:
+            _require_routable(network, pools)
 
 
 def _require_usable(address: Address, pools: Sequence[InterfaceAddress]) -> None:

@@ -150,8 +150,6 @@ def require_valid(peer: Peer) -> None:
             f"private key: it is not the one of the public key {peer.public_key}; "
             "give both of one pair"
         )
-    if not peer.addresses:
-        raise PeerError("addresses: a peer needs one; leave them out to get the next free ones")
     try:
         for group in sorted(peer.groups):
             parse_name(group, "group")
@@ -178,6 +176,15 @@ def require_valid(peer: Peer) -> None:
         )
     if peer.expires_at is not None and peer.expires_at.tzinfo is None:
         raise PeerError(f"expiry {peer.expires_at}: it names no time zone; give it in UTC")
+
+
+def require_address(peer: Peer, old: Peer | None) -> None:
+    """Refuse a peer without an address, unless it had none before; raise `PeerError`.
+
+    `wg` and files of wg-quick may have a peer without one: with networks behind it, or nothing.
+    """
+    if not peer.addresses and (old is None or old.addresses):
+        raise PeerError("addresses: a peer needs one; leave them out to get the next free ones")
 
 
 def require_timely(peer: Peer, old: Peer | None, now: datetime) -> None:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Integer, bindparam, delete, insert, select, update
 
 from wgbind.keys import PresharedKey, PublicKey
 from wgbind.settings.client import ClientOverrides
@@ -118,6 +118,35 @@ def _seal(connection: Connection, peers: Sequence[Peer], vault: Vault) -> list[b
         ).one_or_none()
         vault.prepare(None if found is None else (PublicKey(found[0]), found[1]))
     return [None if peer.private_key is None else vault.seal(peer.private_key) for peer in peers]
+
+
+def replace_all(connection: Connection, peers: Sequence[tuple[int, Peer]]) -> None:
+    """Write peers, whose public keys stay, in place of those in the rows with these ids.
+
+    What they have may go from one to the other.
+    """
+    if not peers:
+        return
+    row_id = bindparam("row_id", type_=Integer)
+    revision = revision_of(connection)
+    for table in (allowed_ip_table, peer_group_table, client_override_table):
+        connection.execute(
+            delete(table).where(table.c.peer_id == row_id), [{"row_id": each} for each, _ in peers]
+        )
+    connection.execute(
+        update(peer_table).where(peer_table.c.id == row_id),
+        [{"row_id": each, **_values(peer, revision)} for each, peer in peers],
+    )
+    _insert_parts(connection, peers)
+
+
+def delete_all(connection: Connection, row_ids: Sequence[int]) -> None:
+    """Remove the peers in these rows."""
+    if row_ids:
+        connection.execute(
+            delete(peer_table).where(peer_table.c.id == bindparam("row_id", type_=Integer)),
+            [{"row_id": each} for each in row_ids],
+        )
 
 
 def _values(peer: Peer, revision: int) -> dict[str, object]:

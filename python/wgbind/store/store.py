@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import URL, and_, delete, insert, or_, select
+from sqlalchemy import URL, Integer, and_, bindparam, delete, insert, select
 
 from wgbind.errors import KeyFormatError, NotFoundError
 from wgbind.keys import PrivateKey, PublicKey
@@ -16,7 +16,7 @@ from wgbind.store import history, ipam, rows
 from wgbind.store.addition import Addition, require_unique
 from wgbind.store.database import Database
 from wgbind.store.history import Entry
-from wgbind.store.peer import normal, require_timely, require_valid
+from wgbind.store.peer import normal, require_address, require_timely, require_valid
 from wgbind.store.schema import allowed_ip_table, peer_table, removal_table
 from wgbind.store.vault import Vault
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from wgbind.settings.pool import PoolSettings
     from wgbind.store.history import History
     from wgbind.store.peer import Peer, PeerChanges, PeerFields
+    from wgbind.store.revision import Revision
+
+    _Revision = TypeVar("_Revision", bound=Revision)
 
 
 # Removals are remembered for so many revisions; a reader that is further behind reads all peers.
@@ -267,9 +270,25 @@ class Store:
         """Remove peers, all of them or none, and return what they were; raise `NotFoundError`."""
         with self._database.writing() as connection:
             found = dict(_find(connection, server, each) for each in which)
-            for row_id in found:
-                _remove(connection, server, row_id)
+            _remove(connection, server, [*found])
         return list(found.values())
+
+    def revise(self, server: str, edit: Callable[[Sequence[Peer]], _Revision]) -> _Revision:
+        """Make of the peers of a server, by name, what `edit` says, all or nothing; return that.
+
+        Nobody else writes meanwhile. `edit` sees to it that names and keys are unique and nothing
+        overlaps (see `occupancy`): this is for so many peers that each look-up counts. Raises what
+        it raises.
+        """
+        parse_interface_name(server)
+        with self._database.writing() as connection:
+            found = rows.load(connection, peer_table.c.server == server)
+            revised = edit([peer for _, peer in found])
+            ids = {peer.public_key: row_id for row_id, peer in found}
+            _remove(connection, server, [ids[peer.public_key] for peer in revised.removed])
+            rows.replace_all(connection, [(ids[each.public_key], each) for each in revised.changed])
+            rows.insert_all(connection, revised.added, self._vault)
+        return revised
 
     def _sealed(self, private_key: str) -> bytes:
         """Seal a private key that an older schema had in plain."""
@@ -307,7 +326,7 @@ class Transaction:
         """Remove a peer and return what it was; raise `NotFoundError`."""
         self._addition.settle()
         row_id, peer = _find(self._connection, self._server, which)
-        _remove(self._connection, self._server, row_id)
+        _remove(self._connection, self._server, [row_id])
         return peer
 
     def finish(self) -> None:
@@ -326,6 +345,7 @@ def _edit(
     row_id, old = _find(connection, server, which)
     peer = normal(edit(old))
     require_valid(peer)
+    require_address(peer, old)
     require_timely(peer, old, datetime.now(timezone.utc))
     require_unique(connection, peer, row_id)
     ipam.require_free(connection, peer, pools, old)
@@ -333,15 +353,22 @@ def _edit(
     return peer
 
 
-def _remove(connection: Connection, server: str, row_id: int) -> None:
+def _remove(connection: Connection, server: str, row_ids: Sequence[int]) -> None:
+    """Remove the peers in these rows, and remember it for a while."""
+    if not row_ids:
+        return
     revision = rows.revision_of(connection)
-    connection.execute(delete(peer_table).where(peer_table.c.id == row_id))
+    rows.delete_all(connection, row_ids)
     outdated = removal_table.c.revision < revision - _KEPT_REVISIONS
+    connection.execute(delete(removal_table).where(outdated))
+    removals = [{"revision": revision, "peer_id": each, "server": server} for each in row_ids]
     # A transaction may remove two peers that had the same row one after the other.
-    same = and_(removal_table.c.revision == revision, removal_table.c.peer_id == row_id)
-    connection.execute(delete(removal_table).where(or_(outdated, same)))
-    removal = {"revision": revision, "peer_id": row_id, "server": server}
-    connection.execute(insert(removal_table), removal)
+    same = and_(
+        removal_table.c.revision == revision,
+        removal_table.c.peer_id == bindparam("row_id", type_=Integer),
+    )
+    connection.execute(delete(removal_table).where(same), [{"row_id": each} for each in row_ids])
+    connection.execute(insert(removal_table), removals)
 
 
 def _find(

@@ -1,0 +1,218 @@
+"""What becomes of the store's peers when others changed the device; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, TypeAlias
+
+from wgbind.errors import InputError, WgbindError
+from wgbind.server.peer_edit import device_peer
+from wgbind.store.ipam import require_permitted
+from wgbind.store.occupancy import Occupancy, overlapping, split
+from wgbind.store.peer import Peer, PeerChanges, normal, require_valid
+from wgbind.wg_quick.friendly_name import free_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from wgbind._native import PeerStatus
+    from wgbind.keys import PresharedKey, PublicKey
+    from wgbind.settings.address import InterfaceAddress, Network
+
+_Told: TypeAlias = "tuple[PresharedKey | None, int, frozenset[Network]]"
+
+
+@dataclass
+class Outcome:
+    """What becomes of the store.
+
+    Attributes:
+        peers: All peers of the server.
+        added, changed, removed: Who is new, other and gone, by name.
+        refused: Why somebody new is not in the store, by whom it is about.
+        undone: What of others' changes the server takes back, and why.
+        given: What the device has of whom it is now the server's to change or to remove: as if the
+            server had given it.
+        gone: Whom the device has no more.
+    """
+
+    peers: list[Peer] = field(default_factory=list)
+    added: list[Peer] = field(default_factory=list)
+    changed: list[Peer] = field(default_factory=list)
+    removed: list[Peer] = field(default_factory=list)
+    refused: dict[PublicKey, str] = field(default_factory=dict)
+    undone: list[str] = field(default_factory=list)
+    given: list[Peer] = field(default_factory=list)
+    gone: list[PublicKey] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """What the device is after others changed it.
+
+    Attributes:
+        touched: Whom they added, changed or removed, and whether they gave an endpoint.
+        found: Those of them that the device has now.
+        applied: What the server gave the device before, as the reconciler keeps it.
+    """
+
+    touched: Mapping[PublicKey, bool]
+    found: Mapping[PublicKey, PeerStatus]
+    applied: Mapping[PublicKey, Peer]
+
+
+def adopt(
+    server: str,
+    stored: Sequence[Peer],
+    foreign: Foreign,
+    pools: Sequence[InterfaceAddress],
+    now: datetime,
+) -> Outcome:
+    """Take into the store what others changed on the device, peer by peer and field by field.
+
+    Compared are what the server gave the device, what the device has, and what the store says.
+    What differs from what was given was changed: by others on the device, by somebody in the
+    store; where both changed the same of a peer, the store wins. Who is disabled or expired stays
+    so.
+    """
+    outcome = Outcome()
+    by_key = {peer.public_key: peer for peer in stored}
+    own = [pool.network for pool in pools]
+    candidates: list[tuple[Peer, Peer | None]] = []
+    names = {peer.name for peer in stored}
+    for key, endpoint in foreign.touched.items():
+        peer, found, base = by_key.get(key), foreign.found.get(key), foreign.applied.get(key)
+        if found is None:
+            outcome.gone.append(key)
+            # Whoever the device was never given, nobody took from it.
+            if peer is not None and base is not None and _told(peer, own) == _told(base, own):
+                outcome.removed.append(by_key.pop(key))
+        elif peer is None:
+            if base is None:
+                new = _new(server, found, free_name(None, key, names), pools, now)
+                names.add(new.name)
+                candidates.append((new, None))
+        elif not peer.served(now):
+            outcome.given.append(_given(peer, found, peer.endpoint))
+            outcome.undone.append(
+                f"peer {peer.name}: it is {'expired' if peer.enabled else 'disabled'}, and wg"
+                " does not change that; `wgbind peer enable` does"
+            )
+        elif base is not None:
+            merged = _merged(peer, found, base, endpoint, pools)
+            told = merged if merged.endpoint != peer.endpoint else base
+            outcome.given.append(_given(base, found, told.endpoint))
+            if merged != peer:
+                candidates.append((merged, peer))
+    changing = {old.public_key for _, old in candidates if old is not None}
+    occupancy = Occupancy(peer for key, peer in by_key.items() if key not in changing)
+    for candidate, old in candidates:
+        try:
+            _require_room(candidate, old, occupancy, pools)
+        except WgbindError as error:
+            reason = f"peer {candidate.name}, by wg: {error}"
+            if old is None:
+                outcome.refused[candidate.public_key] = reason
+            else:
+                outcome.undone.append(reason)
+                occupancy.add(old.allowed_ips, old.name)
+            continue
+        by_key[candidate.public_key] = candidate
+        if old is None:
+            outcome.given.append(candidate)
+        (outcome.added if old is None else outcome.changed).append(candidate)
+    outcome.peers = list(by_key.values())
+    return outcome
+
+
+def _new(
+    server: str, found: PeerStatus, name: str, pools: Sequence[InterfaceAddress], now: datetime
+) -> Peer:
+    addresses, routed = split(map(ip_network, found.allowed_ips), pools)
+    return normal(
+        Peer(
+            server=server,
+            name=name,
+            public_key=found.public_key,
+            preshared_key=found.preshared_key,
+            addresses=addresses,
+            routed_networks=routed,
+            groups=frozenset(),
+            endpoint=found.endpoint,
+            persistent_keepalive=found.persistent_keepalive,
+            private_key=None,
+            created_at=now,
+            description="added with wg",
+        )
+    )
+
+
+def _merged(
+    peer: Peer,
+    found: PeerStatus,
+    base: Peer,
+    endpoint: bool,
+    pools: Sequence[InterfaceAddress],
+) -> Peer:
+    """Return the store's peer with what others changed of it, where the store did not."""
+    own = [pool.network for pool in pools]
+    changes = PeerChanges()
+    if found.preshared_key != base.preshared_key and peer.preshared_key == base.preshared_key:
+        changes["preshared_key"] = found.preshared_key
+    if (
+        found.persistent_keepalive != base.persistent_keepalive
+        and peer.persistent_keepalive == base.persistent_keepalive
+    ):
+        changes["persistent_keepalive"] = found.persistent_keepalive
+    # A base without one was given a name that did not resolve.
+    if endpoint and found.endpoint is not None and base.endpoint in {peer.endpoint, None}:
+        changes["endpoint"] = found.endpoint
+    given = frozenset(device_peer(base, own).allowed_ips)
+    has = frozenset(map(ip_network, found.allowed_ips))
+    if has != given and given == frozenset(device_peer(peer, own).allowed_ips):
+        networks = _whole_defaults(has, peer, own)
+        changes["addresses"], changes["routed_networks"] = split(networks, pools)
+    return normal(replace(peer, **changes))
+
+
+def _whole_defaults(
+    has: frozenset[Network], peer: Peer, own: Sequence[Network]
+) -> frozenset[Network]:
+    """Put the default routes of a peer together, which the device has in pieces."""
+    for default in (network for network in peer.routed_networks if network.prefixlen == 0):
+        pieces = device_peer(replace(peer, addresses=(), routed_networks=(default,)), own)
+        if has >= set(pieces.routed_networks):
+            has = has - set(pieces.routed_networks) | {default}
+    return has
+
+
+def _given(peer: Peer, found: PeerStatus, endpoint: tuple[str, int] | None) -> Peer:
+    """A peer as if the server had given it to the device with what the device has."""
+    return replace(peer, preshared_key=found.preshared_key, endpoint=endpoint)
+
+
+def _told(peer: Peer, own: Iterable[Network]) -> _Told:
+    """What the device is told of a peer, but for its endpoint: that moves with the peer."""
+    given = device_peer(peer, own)
+    return given.preshared_key, given.persistent_keepalive, frozenset(given.allowed_ips)
+
+
+def _require_room(
+    peer: Peer, old: Peer | None, occupancy: Occupancy, pools: Sequence[InterfaceAddress]
+) -> None:
+    """Take a peer's addresses if it can be in the store; raise `WgbindError` else."""
+    require_valid(peer)
+    require_permitted(peer, pools, old)
+    both = overlapping(peer.allowed_ips)
+    if both is not None:
+        raise InputError(f"{both[1]} overlaps its own {both[0]}; the store keeps neither of such")
+    for network in peer.allowed_ips:
+        found = occupancy.overlap(network)
+        if found is not None:
+            raise InputError(
+                f"{network} overlaps {found[0]} of peer {found[1]}; name networks apart from each"
+                " other"
+            )
+    occupancy.add(peer.allowed_ips, peer.name)

@@ -1,0 +1,294 @@
+"""A file of wg-quick(8) as a server of wgbind; nothing is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from wgbind.errors import ConflictError, InputError
+from wgbind.settings.client import ClientOverrides
+from wgbind.settings.model import InterfaceSettings, ServerSettings
+from wgbind.store.expiry import parse_expiry
+from wgbind.store.ipam import require_permitted
+from wgbind.store.occupancy import Occupancy, overlapping, split
+from wgbind.store.peer import Peer, normal, require_valid
+from wgbind.wg_quick.comment import read_comments, split_fields
+from wgbind.wg_quick.export import HERE
+from wgbind.wg_quick.firewall_hook import DONE_BY, commands, presets, work
+from wgbind.wg_quick.friendly_name import free_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from wgbind.keys import PrivateKey
+    from wgbind.settings.client import ClientSettings
+    from wgbind.settings.policy import Preset
+    from wgbind.wg_quick.file import PeerEntry, WgQuickFile
+    from wgbind.wg_quick.firewall_hook import Work
+
+# The keys of the file by those of the settings' section [interface].
+_KEYS = {"addresses": "Address", "listen_port": "ListenPort", "mtu": "MTU", "fwmark": "FwMark"}
+
+_PEER_FIELDS = {
+    *("description", "groups", "expires_at", "enabled", "client", "notes", "addresses"),
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """What a file comes to.
+
+    Attributes:
+        remarks: What to know of it, each "FILE:LINE: ..." or a sentence.
+    """
+
+    name: str
+    settings: ServerSettings
+    private_key: PrivateKey = field(repr=False)
+    peers: tuple[Peer, ...]
+    remarks: tuple[str, ...]
+
+
+def import_file(
+    file: WgQuickFile,
+    name: str,
+    client: ClientSettings,
+    now: datetime,
+    *,
+    run_hooks: bool = False,
+    preset: Sequence[Preset] = (),
+) -> Import:
+    """Make a server of a file.
+
+    Args:
+        file: What the file says.
+        name: The server's, and its interface's.
+        client: What the configurations of future clients say, unless the file says it.
+        now: When the peers are made, in UTC.
+        run_hooks: Whether the server shall run the file's hooks.
+        preset: The policy's, instead of what does the work of the hooks.
+
+    Raises `InputError` ("FILE:LINE: key KEY: VALUE: what is wrong; remedy").
+    """
+    interface = file.interface
+    if interface.private_key is None:
+        raise InputError(
+            f"{file.name}: key PrivateKey: it is missing in [Interface], and a server needs one; "
+            "`wg genkey` makes one"
+        )
+    try:
+        comments, fields = split_fields(interface.comments)
+    except InputError as error:
+        raise InputError(f"{file.name}: [Interface]: {error}") from None
+    remarks = _Remarks(file, name)
+    remarks.hooks(run=run_hooks)
+    settings = _settings(file, comments, fields, client, remarks, run_hooks, preset)
+    remarks.rest(settings)
+    peers = _peers(file, name, settings, now, remarks)
+    own = interface.private_key.public_key()
+    for entry in file.peers:
+        if entry.public_key == own:
+            raise InputError(
+                f"{file.name}:{entry.line}: key PublicKey: {own} is the key of the interface "
+                "itself; remove this [Peer]"
+            )
+    return Import(name, settings, interface.private_key, peers, tuple(remarks.found))
+
+
+class _Remarks:
+    """What the user should know."""
+
+    def __init__(self, file: WgQuickFile, name: str) -> None:
+        self.found: list[str] = []
+        self.works: list[Work] = []
+        self._file = file
+        self._name = name
+
+    def add(self, key: str, text: str) -> None:
+        line = self._file.interface.lines.get(key)
+        place = self._file.name if line is None else f"{self._file.name}:{line}"
+        self.found.append(f"{place}: {key}: {text}")
+
+    def hooks(self, *, run: bool) -> None:
+        fate = "the server will run it" if run else "not run; --with-hooks lets the server run it"
+        for key, hooks in self._file.interface.hooks.items():
+            for line, hook in hooks:
+                works = dict.fromkeys(work(each, self._name) for each in commands(hook))
+                found = [each for each in works if each is not None]
+                if key in {"PreUp", "PostUp"}:
+                    self.works += found
+                done = "".join(f"; {DONE_BY[each]}" for each in found)
+                self.found.append(f"{self._file.name}:{line}: {key}: {hook}: {fate}{done}")
+
+    def rest(self, settings: ServerSettings) -> None:
+        interface = self._file.interface
+        if interface.dns:
+            self.add("DNS", "kept; wgbind does not change the name servers of this host")
+        if interface.table == "off":
+            self.add("Table", "kept; wgbind sets routes to networks behind peers all the same")
+        elif interface.table not in {None, "auto"} and settings.wg_quick.table is not None:
+            self.add("Table", "kept; wgbind takes a table by its number: see routing.table")
+        if interface.save_config:
+            self.add("SaveConfig", "kept; wgbind keeps what wg changes by itself, in its store")
+        if interface.listen_port is None:
+            self.add("ListenPort", "it is missing, so the system chooses a port at each start")
+
+
+def _settings(
+    file: WgQuickFile,
+    comments: list[str],
+    fields: Mapping[str, Any],
+    client: ClientSettings,
+    remarks: _Remarks,
+    run_hooks: bool,
+    preset: Sequence[Preset],
+) -> ServerSettings:
+    said = file.interface
+    number = said.table is not None and said.table.isdigit()
+    interface = {
+        "addresses": [str(address) for _, address in said.addresses],
+        "listen_port": said.listen_port or 0,
+        "fwmark": said.fwmark,
+        **({} if said.mtu is None else {"mtu": said.mtu}),
+    }
+    kept = {
+        "run_hooks": run_hooks,
+        **{
+            section_key: tuple(command for _, command in said.hooks.get(key, ()))
+            for key, section_key in (
+                ("PreUp", "pre_up"),
+                ("PostUp", "post_up"),
+                ("PreDown", "pre_down"),
+                ("PostDown", "post_down"),
+            )
+        },
+        "dns": said.dns,
+        "table": None if number else said.table,
+        "save_config": said.save_config,
+        "comments": tuple(comments),
+    }
+    for section in HERE:
+        if section in fields:
+            raise InputError(f"{file.name}: comment '#: {section}': it is not for files; remove it")
+    data = dict(fields)
+    data["wg_quick"] = kept
+    if number:
+        data["routing"] = data.get("routing", {}) | {"table": int(said.table or 0)}
+    if not fields:  # else wgbind wrote it, and what it does not say is the default
+        data["client"] = client
+        preset = preset or presets(remarks.works) or ("hub",)
+    if preset:
+        data["policy"] = data.get("policy", {}) | {"preset": preset}
+    try:
+        checked = InterfaceSettings.model_validate(interface)
+    except ValidationError as error:
+        mistake = error.errors()[0]
+        key = _KEYS[str(mistake["loc"][0])]
+        lines = [line for line, _ in said.addresses] if key == "Address" else []
+        number_at = mistake["loc"][1] if len(mistake["loc"]) > 1 else 0
+        line = lines[int(number_at)] if lines else said.lines.get(key)
+        place = file.name if line is None else f"{file.name}:{line}"
+        raise InputError(f"{place}: key {key}: {_explain(mistake)}") from None
+    try:
+        return ServerSettings.model_validate({**data, "interface": checked})
+    except ValidationError as error:
+        mistake = error.errors()[0]
+        where = ".".join(map(str, mistake["loc"]))
+        raise InputError(f"{file.name}: [Interface]: {where}: {_explain(mistake)}") from None
+
+
+def _explain(mistake: Any) -> str:  # noqa: ANN401  pydantic's own type is for type checkers only
+    if mistake["type"] == "too_short":
+        return "it is missing, and a server needs one; add it, such as 10.8.0.1/24"
+    cause = mistake.get("ctx", {}).get("error")
+    return f"{mistake['input']!r}: {mistake['msg']}" if cause is None else str(cause)
+
+
+def _peers(
+    file: WgQuickFile, server: str, settings: ServerSettings, now: datetime, remarks: _Remarks
+) -> tuple[Peer, ...]:
+    occupancy = Occupancy()
+    lines: dict[str, int] = {}
+    peers: dict[str, Peer] = {}
+    for entry in file.peers:
+        try:
+            peer = _peer(entry, server, settings, now, peers)
+            require_valid(peer)
+            require_permitted(peer, settings.interface.addresses, None)
+            _require_room(peer, occupancy, lines)
+        except (InputError, ConflictError) as error:
+            raise InputError(f"{file.name}:{entry.line}: {error}") from None
+        lines[peer.name] = entry.line
+        peers[peer.name] = peer
+        text = read_comments(split_fields(entry.comments)[0]).text
+        if text != peer.name:
+            named = f"{text!r} is called" if text else "a peer without a name is called"
+            remarks.found.append(f"{file.name}:{entry.line}: {named} {peer.name}")
+    return tuple(peers.values())
+
+
+def _require_room(peer: Peer, occupancy: Occupancy, lines: Mapping[str, int]) -> None:
+    both = overlapping(peer.allowed_ips)
+    if both is not None:
+        raise InputError(f"key AllowedIPs: {both[1]} overlaps {both[0]}; leave one of them out")
+    for network in peer.allowed_ips:
+        found = occupancy.overlap(network)
+        if found is not None:
+            raise InputError(
+                f"key AllowedIPs: {network} overlaps {found[0]} of the peer in line "
+                f"{lines[found[1]]}; leave one of them out"
+            )
+    occupancy.add(peer.allowed_ips, peer.name)
+
+
+def _peer(
+    entry: PeerEntry,
+    server: str,
+    settings: ServerSettings,
+    now: datetime,
+    taken: Mapping[str, Peer],
+) -> Peer:
+    rest, fields = split_fields(entry.comments)
+    unknown = sorted(set(fields) - _PEER_FIELDS)
+    if unknown:
+        raise InputError(f"comment '#: {unknown[0]}': there is no such field; remove it")
+    comments = read_comments(rest)
+    name = free_name(comments.name, entry.public_key, taken)
+    description = comments.text or ""
+    if description == name or len(description) > 200 or not description.isprintable():
+        description = ""
+    addresses, routed = split(entry.allowed_ips, settings.interface.addresses)
+    if "addresses" in fields:
+        had = {ip_address(text) for text in fields["addresses"]}
+        addresses = tuple(n.network_address for n in entry.allowed_ips if n.network_address in had)
+        routed = tuple(n for n in entry.allowed_ips if n.network_address not in had)
+    until = fields.get("expires_at")
+    try:
+        client = ClientOverrides.model_validate(fields.get("client", {}))
+    except ValidationError as error:
+        raise InputError(f"comment '#: client': {_explain(error.errors()[0])}") from None
+    peer = Peer(
+        server=server,
+        name=name,
+        public_key=entry.public_key,
+        preshared_key=entry.preshared_key,
+        addresses=addresses,
+        routed_networks=routed,
+        groups=frozenset(map(str, fields.get("groups", ()))),
+        endpoint=entry.endpoint,
+        persistent_keepalive=entry.persistent_keepalive,
+        private_key=None,
+        created_at=now,
+        client=client,
+        description=str(fields.get("description", description)),
+        enabled=bool(fields.get("enabled", entry.enabled)),
+        expires_at=None if until is None else parse_expiry(str(until), now),
+        notes=str(fields.get("notes", comments.notes)),
+    )
+    for group in peer.groups - set(settings.policy.groups):
+        raise InputError(f"comment '#: groups': there is no group {group!r} in policy.groups")
+    return normal(peer)
