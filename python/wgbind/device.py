@@ -8,7 +8,7 @@ interface or the control socket is removed, or on SIGTERM or SIGINT.
 import os
 import signal
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import Action, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import NoReturn
 
 from wgbind.detach import Readiness, detach, redirect
@@ -46,6 +46,7 @@ def main() -> None:
         epilog=_HELP,
         formatter_class=RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     parser.add_argument("-f", "--foreground", action="store_true", help="stay in the foreground")
     parser.add_argument("interface", metavar="INTERFACE", help="name of the interface to make")
     arguments = parser.parse_args()
@@ -59,6 +60,16 @@ def main() -> None:
         if readiness is None or not readiness.failed(error):
             _report(error)
         sys.exit(error.exit_code)
+
+
+class _Version(Action):
+    """Shows the version, which the native module knows: others need not wait for that."""
+
+    def __call__(self, parser: ArgumentParser, *_: Namespace | object) -> NoReturn:
+        from wgbind._native import __version__
+
+        print(f"wgbind-device {__version__}")  # noqa: T201
+        parser.exit()
 
 
 def _run(interface: str, readiness: Readiness | None) -> None:

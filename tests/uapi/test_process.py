@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import wgbind
 from harness import interface_name, program
 from harness.names import CONTROL_SOCKETS
 from net.host import Host
@@ -107,6 +108,38 @@ def test_wrong_descriptors_are_told(variable: str, value: str) -> None:
         assert value in result.stderr
         assert result.stderr.count("\n") == 1
         assert interface not in host.interfaces()
+
+
+@pytest.mark.parametrize(("level", "said"), [("verbose", True), ("silent", False), ("", False)])
+def test_log_level(tmp_path: Path, level: str, said: bool) -> None:
+    with Host("uapi") as host:
+        interface = interface_name()
+        host.owns(interface)
+        log = tmp_path / "log"
+        with log.open("w") as stderr:
+            argv = host.command([program("wgbind-device"), interface])
+            env = {**os.environ, "LOG_LEVEL": level}
+            subprocess.run(argv, env=env, stderr=stderr, check=True, timeout=30)
+        with Control(interface) as control:
+            assert control.set("nonsense") < 0
+        host.kill(signal.SIGTERM)
+        _wait_for(lambda: not host.pids())
+        assert (interface in log.read_text()) == said
+
+
+def test_wrong_log_level_is_told() -> None:
+    env = {**os.environ, "LOG_LEVEL": "loud"}
+    argv = [program("wgbind-device"), interface_name()]
+    result = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=30)
+    assert result.returncode == 2
+    assert "'loud'" in result.stderr or '"loud"' in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_version() -> None:
+    argv = [program("wgbind-device"), "--version"]
+    result = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+    assert (result.returncode, result.stdout) == (0, f"wgbind-device {wgbind.__version__}\n")
 
 
 def test_no_framework_is_imported() -> None:

@@ -108,10 +108,25 @@ def test_a_source_belongs_to_the_longest_match_of_all_peers(pair: Pair) -> None:
     assert ping(pair.far_host, NEAR).received > 0
 
 
+def test_peers_that_are_replaced_by_themselves(pair: Pair) -> None:
+    for device, peer in ((pair.near, pair.far_key), (pair.far, pair.near_key)):
+        assert device.set(f"public_key={peer}", f"preshared_key={STRANGER}") == 0
+    pair.connect()
+    before = pair.peer()
+    lines = (f"preshared_key={STRANGER}", f"allowed_ip={FAR}/32", f"endpoint={before.endpoint}")
+    with pair.no_new_handshake():
+        assert pair.near.set("replace_peers=true", f"public_key={pair.far_key}", *lines) == 0
+        has_session = pair.pings(deadline=1, count=2)
+        counts_on = pair.peer().rx_bytes > before.rx_bytes
+    what = "peers that `replace_peers` finds named again"
+    assert (has_session, counts_on) == pair.near.differs(what, (True, True), (False, False))
+    pair.connect()
+
+
 def test_another_preshared_key(pair: Pair) -> None:
     """The last one of the pair: its ends do not agree any more."""
     with pair.no_new_handshake():
-        lines = (f"public_key={pair.far_key}", f"preshared_key={STRANGER}")
+        lines = (f"public_key={pair.far_key}", f"preshared_key={new_keys()[1]}")
         assert pair.near.set(*lines) == 0
         has_session = pair.pings(deadline=1, count=2)
     assert has_session == pair.near.differs("another preshared key", ours=False, theirs=True)

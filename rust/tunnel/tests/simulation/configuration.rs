@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wgbind_tunnel::{AllowedIpChange, PrivateKey, TunnelChange};
+use wgbind_tunnel::{AllowedIpChange, PresharedKey, PrivateKey, TunnelChange};
 
 use crate::world::{Kind, World, allowed, inner, packet};
 
@@ -40,10 +40,17 @@ fn adding_changing_and_removing_peers_disturbs_no_other() {
 #[test]
 fn changing_a_peer_keeps_its_session() {
     let mut world = World::hub(1);
+    let key = PresharedKey::generate();
+    for (node, other) in [(0, 1), (1, 0)] {
+        let mut change = world.change_of(other);
+        change.preshared_key = Some(Some(key.clone()));
+        world.apply_peer(node, change);
+    }
     assert!(world.ping(1, 0));
     let before = initiations(&world);
     let mut change = world.change_of(1);
     change.persistent_keepalive = Some(20);
+    change.preshared_key = Some(Some(key));
     change.replace_allowed_ips = true;
     change.allowed_ips = vec![allowed("10.0.0.2/32"), allowed("10.7.0.0/16")];
     world.apply_peer(0, change.clone());

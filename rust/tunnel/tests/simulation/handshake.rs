@@ -56,6 +56,25 @@ fn the_time_of_the_last_handshake_is_that_of_its_completion() {
     assert_eq!(world.peer(0, 1).last_handshake, Some(before + LATENCY));
 }
 
+#[test]
+fn since_when_initiations_are_not_answered_is_told() {
+    let mut world = World::hub(1);
+    world.lose(|_| true);
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.peer(1, 0).initiating_since, None);
+    let since = world.now().unix;
+    world.send(1, &packet(inner(1), inner(0), b"hello?"));
+    // All the repetitions are one, and so is the time after they are given up.
+    for _ in 0..3 {
+        world.run(Duration::from_secs(60));
+        assert_eq!(world.peer(1, 0).initiating_since, Some(since));
+    }
+    world.lose(|_| false);
+    assert!(world.ping(1, 0));
+    assert_eq!(world.peer(1, 0).initiating_since, None);
+    assert_eq!(world.peer(0, 1).initiating_since, None);
+}
+
 /// What a responder wants to say waits until the initiator has used the session (section 5.4.4),
 /// and goes out then, in order, without a handshake of the responder's own.
 #[test]
