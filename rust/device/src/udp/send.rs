@@ -263,4 +263,41 @@ mod tests {
         assert!(matches!(remedy, Remedy::Singly));
         assert!(!socket.gso.is_usable());
     }
+
+    #[test]
+    fn no_error_is_more_than_the_loss_of_a_datagram() {
+        let bound = Socket::bind(Family::V4, 0, false, Features::default());
+        let mut socket = bound.expect("a free port");
+        let mut message = Message {
+            bytes: &[7; 300],
+            segment_size: 300,
+            destination: SocketAddr::from(([127, 0, 0, 1], 9)),
+            local: None,
+            traffic_class: 0,
+        };
+        for errno in [
+            libc::EMSGSIZE,
+            libc::ENOBUFS,
+            libc::ECONNREFUSED,
+            libc::ENETUNREACH,
+            libc::EHOSTUNREACH,
+            libc::ENETDOWN,
+            libc::EPERM,
+            libc::EACCES,
+            libc::ENOMEM,
+        ] {
+            let error = io::Error::from_raw_os_error(errno);
+            let remedy = socket.remedy(&message, &error);
+            assert!(matches!(remedy, Remedy::Skip), "{error}");
+        }
+        message.local = Some(LocalAddress {
+            ip: [127, 0, 0, 1].into(),
+            interface: 1,
+        });
+        for errno in [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EINVAL] {
+            let error = io::Error::from_raw_os_error(errno);
+            let remedy = socket.remedy(&message, &error);
+            assert!(matches!(remedy, Remedy::WithoutLocal), "{error}");
+        }
+    }
 }
