@@ -76,9 +76,9 @@ fuzz: $(VENV)/.fuzz ## fuzz TARGET (datagrams, packets, coalesce, uapi, toml, wg
 	$(FUZZ) fuzz/found/$(TARGET) fuzz/corpus/$(TARGET) $(FUZZ_END) -max_total_time=$(SECONDS) $(ARGS)
 
 .PHONY: fuzz-merge
-fuzz-merge: $(VENV)/.fuzz ## make the corpus of TARGET anew of the least that reaches all that was found
+fuzz-merge: $(VENV)/.fuzz ## make the corpus of TARGET (not toml, wg_quick) anew of the least that reaches all code that was reached
 	mkdir -p fuzz/found/$(TARGET) fuzz/merged
-	$(FUZZ) fuzz/merged fuzz/corpus/$(TARGET) fuzz/found/$(TARGET) $(FUZZ_END) -merge=1 $(ARGS)
+	$(FUZZ) fuzz/merged fuzz/corpus/$(TARGET) fuzz/found/$(TARGET) $(FUZZ_END) -set_cover_merge=1 -use_counters=0 $(ARGS)
 	rm -r fuzz/corpus/$(TARGET)
 	mv fuzz/merged fuzz/corpus/$(TARGET)
 
