@@ -33,6 +33,7 @@ from wgbind.cli.peer_options import (
     ListedState,
     Mtu,
     NewKey,
+    Notes,
     Out,
     Qr,
     Sorting,
@@ -92,6 +93,7 @@ def add(
     dns: Dns = None,
     mtu: Mtu = None,
     description: Description = None,
+    notes: Notes = None,
     expires: Expires = None,
     psk: Annotated[bool, typer.Option("--psk/--no-psk", help="Make a preshared key.")] = True,
     table: Annotated[
@@ -121,7 +123,7 @@ def add(
 
     if table is not None:
         one = (name, public_key, address, route, group, allowed_ips, exclude, dns, mtu, description)
-        if out is None or not psk or expires or any(one):
+        if out is None or not psk or expires or notes or any(one):
             raise InputError("give --from FILE and --out PATH, and the rest in its columns")
         _add_table(open_server(server), table, out, endpoint, as_json=as_json)
         return
@@ -141,6 +143,7 @@ def add(
         client=client,
         description=description or "",
         expires_at=moment(expires),
+        notes=notes or "",
     )
     if out is not None:
         hand_out(opened, [peer], out, endpoint)
@@ -255,4 +258,8 @@ def _fields(peer: PeerReport) -> list[tuple[str, str]]:
         ("last handshake", ago(peer.last_handshake)),
         ("received", size(peer.rx_bytes)),
         ("sent", size(peer.tx_bytes)),
+        ("last seen", ago(peer.last_seen)),
+        ("received in all", size(peer.total_rx_bytes)),
+        ("sent in all", size(peer.total_tx_bytes)),
+        ("notes", peer.notes.replace("\n", "\n" + " " * 19)),
     ]

@@ -19,6 +19,7 @@ from wgbind.cli.peer_options import (
     Expires,
     Mtu,
     NewKey,
+    Notes,
     Out,
     PresharedKeyChange,
     Qr,
@@ -56,6 +57,7 @@ def set_(
     expires_before: ExpiresBefore = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Its new name.")] = None,
     description: Description = None,
+    notes: Notes = None,
     expires: Annotated[
         str | None,
         typer.Option(metavar="WHEN", help="As of `wgbind peer add`; never takes the date away."),
@@ -120,6 +122,8 @@ def set_(
         changes["name"] = name
     if description is not None:
         changes["description"] = description
+    if notes is not None:
+        changes["notes"] = notes
     if expires is not None:
         changes["expires_at"] = None if expires == "never" else moment(expires)
     if endpoint is not None:

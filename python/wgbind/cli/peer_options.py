@@ -63,6 +63,10 @@ Out: TypeAlias = Annotated[
 Description: TypeAlias = Annotated[
     str | None, typer.Option(metavar="TEXT", help="One line about it.", show_default=False)
 ]
+Notes: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="Any number of lines about it.", show_default=False),
+]
 Expires: TypeAlias = Annotated[
     str | None,
     typer.Option(
