@@ -31,12 +31,13 @@ def apply(
 def peers(network: Network) -> dict[str, dict[str, Any]]:
     """What the store says of them: no counters, and not where they are."""
     live = {
-        "created_at",
         "state",
         "last_handshake",
         "last_seen",
         "rx_bytes",
         "tx_bytes",
+        "total_rx_bytes",
+        "total_tx_bytes",
         "endpoint",
     }
     return {

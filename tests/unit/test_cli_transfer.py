@@ -21,6 +21,7 @@ def peopled(grouped: Wgbind) -> Wgbind:
     grouped("peer", "add", "site", "--no-psk", "--route", "192.168.7.0/24", "--dns", "9.9.9.9")
     grouped("peer", "set", "site", "--endpoint", "site.example.org:9", "--keepalive", "25")
     grouped("peer", "disable", "phone")
+    grouped("peer", "set", "phone", "--notes", "one,\ntwo")
     return grouped
 
 

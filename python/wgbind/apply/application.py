@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wgbind.server.server import Server
     from wgbind.settings.model import ServerSettings
     from wgbind.settings.paths import Paths
+    from wgbind.store.kept import Kept
     from wgbind.store.peer import Peer, PeerChanges
 
 
@@ -96,6 +97,7 @@ class Application:
         if running and self._old is not None:
             self._refuse_fixed(self._old)
         before = frozenset(self._server.converge()) if running else frozenset()
+        kept = self._keep() if running else None
         home = _Home(self._server, self._configuration(), reload=bool(plan.settings))
         changes = list(self._changes())
         try:
@@ -108,7 +110,7 @@ class Application:
             raise
         refused = home.error or next((each for each in home.problems if each not in before), None)
         if refused is not None:
-            self._undo(peers)
+            self._undo(peers, kept)
             raise StateError(f"{self._server.name} cannot apply it, so nothing changed: {refused}")
         added = peers[len(peers) - len(self._difference.added) :]
         return Applied(plan, added)
@@ -163,7 +165,13 @@ class Application:
         paths.settings.unlink(missing_ok=True)
         paths.private_key.unlink(missing_ok=True)
 
-    def _undo(self, peers: Sequence[Peer]) -> None:
+    def _keep(self) -> Kept:
+        """Keep who is to be removed, in case that the server refuses the rest."""
+        with Store.open(self._server.paths, self._settings) as store:
+            keys = [peer.public_key for peer in self._difference.removed]
+            return store.keep(self._server.name, keys)
+
+    def _undo(self, peers: Sequence[Peer], kept: Kept | None) -> None:
         self._restore_settings()
         back: list[Change] = []
         count = len(self._difference.removed) + len(self._difference.changed)
@@ -173,9 +181,12 @@ class Application:
         ):
             fields = {key: getattr(old, key) for key in changes}
             back.append(PeerUpdate(new.public_key, cast("PeerChanges", fields)))
-        back += [_again(peer) for peer in self._difference.removed]
         home = _Home(self._server, self._server.configuration(), reload=True)
         StoredPeers(home).apply(back)
+        if kept is not None and self._difference.removed:
+            with Store.open(self._server.paths, home.configuration().settings) as store:
+                store.put_back(kept)
+            self._server.converge()
 
     def _located(self, error: WgbindError, changes: Sequence[Change]) -> WgbindError:
         """Say where in the document the change stands that was refused."""
@@ -229,16 +240,3 @@ class _Home:
 
     def advertised(self, endpoint: str | None = None) -> Advertised:
         return self._server.advertised(endpoint)
-
-
-def _again(peer: Peer) -> NewPeer:
-    """Make a peer anew that was removed."""
-    return NewPeer(
-        peer.name,
-        **{
-            field: getattr(peer, field)
-            for field in vars(NewPeer(peer.name))
-            if field not in {"name", "preshared_key"}
-        },
-        preshared_key=peer.preshared_key or False,
-    )

@@ -132,6 +132,7 @@ class PeerDocument(Section):
         '"default" is what the others get.',
     )
     description: str = Field(default="", description="One line about it.", strict=True)
+    notes: str = Field(default="", description="Any number of lines about it.", strict=True)
     enabled: StrictBool = Field(default=True, description="false: it is served no more.")
     expires_at: _Expiry = Field(
         default=None,

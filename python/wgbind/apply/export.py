@@ -39,6 +39,7 @@ def _said(peer: Peer, *, secrets: bool) -> dict[str, Any]:
         persistent_keepalive=peer.persistent_keepalive,
         client=peer.client,
         description=peer.description,
+        notes=peer.notes,
         enabled=peer.enabled,
         expires_at=peer.expires_at,
     )

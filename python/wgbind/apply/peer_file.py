@@ -115,6 +115,7 @@ def _peer(
         persistent_keepalive=entry.persistent_keepalive,
         client=document.client,
         description=document.description or text or "",
+        notes=document.notes or comments.notes,
         expires_at=document.expires_at,
         enabled=entry.enabled and document.enabled,
     )

@@ -27,10 +27,10 @@ class PeerTable:
     """The peers in a file in CSV.
 
     The header names columns: `name`, and any of `public_key`, `address`, `route`, `group`,
-    `endpoint`, `keepalive`, `psk` (yes or no), `description`, `expires`, `allowed_ips`, `exclude`,
-    `dns` and `mtu`, as the options of `wgbind peer add`, `enabled` (yes or no), and the secrets
-    `preshared_key` and `private_key`. A cell of several values has spaces between them; an empty
-    one is as if the column were not there.
+    `endpoint`, `keepalive`, `psk` (yes or no), `description`, `notes`, `expires`, `allowed_ips`,
+    `exclude`, `dns` and `mtu`, as the options of `wgbind peer add`, `enabled` (yes or no), and the
+    secrets `preshared_key` and `private_key`. A cell of several values has spaces between them; an
+    empty one is as if the column were not there.
 
     Args:
         path: The file; raises `OSError` if it cannot be read, `InputError`, with line and column,
@@ -129,6 +129,7 @@ _PARSERS: dict[str, tuple[str, Callable[[str], object]]] = {
     "private_key": ("private_key", PrivateKey),
     "enabled": ("enabled", _yes),
     "description": ("description", str),
+    "notes": ("notes", str),
     "expires": ("expires_at", lambda text: parse_expiry(text, datetime.now(timezone.utc))),
 }
 _CLIENT = {"allowed_ips": "allowed_ips", "exclude": "excluded_ips", "dns": "dns", "mtu": "mtu"}
@@ -159,6 +160,7 @@ def _row(peer: Peer, *, secrets: bool) -> dict[str, str]:
         "psk": "no" if peer.preshared_key is None else "",
         "enabled": "" if peer.enabled else "no",
         "description": peer.description,
+        "notes": peer.notes,
         "expires": "" if peer.expires_at is None else utc_text(peer.expires_at),
         "allowed_ips": allowed if isinstance(allowed, str) else _spaced(allowed),
         "exclude": _spaced(client.excluded_ips or ()),

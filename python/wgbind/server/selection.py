@@ -21,7 +21,7 @@ class Selection:
         pattern: What the name matches, as in a shell: `*`, `?` and `[...]`.
         group: A group that it is in.
         states: One of these is its state.
-        silent_since: It had no handshake since that moment, and was made before.
+        silent_since: It was not heard since that moment, and was made before.
         expires_before: It has a date, which comes before that moment or is past.
     """
 
@@ -53,5 +53,5 @@ class Selection:
     @staticmethod
     def _silent(peer: PeerReport, since: datetime) -> bool:
         # Who was made a minute ago and has not come yet is not silent for long.
-        heard = [at for at in (peer.last_handshake, peer.created_at) if at is not None]
-        return all(at < since for at in heard)
+        heard = (peer.last_handshake, peer.last_seen, peer.created_at)
+        return all(at is None or at < since for at in heard)

@@ -87,20 +87,21 @@ def insert_all(connection: Connection, peers: Sequence[Peer], vault: Vault) -> N
     _insert_parts(connection, [(ids[str(peer.public_key)], peer) for peer in peers])
 
 
-def replace_one(
-    connection: Connection, peer: Peer, row_id: int, vault: Vault, *, same_key: bool
-) -> None:
-    """Write a peer in place of the one in the row with that id.
+def replace_one(connection: Connection, peer: Peer, row_id: int, vault: Vault, old: Peer) -> None:
+    """Write a peer in place of `old`, the one in the row with that id.
 
-    With the `same_key` as before, a private key that is stored stays if the peer has none here.
+    With the same key as before, a private key that is stored stays if the peer has none here.
     """
     values = _values(peer, revision_of(connection))
-    if peer.private_key is not None or not same_key:
+    if peer.private_key is not None or peer.public_key != old.public_key:
         [values["sealed_private_key"]] = _seal(connection, [peer], vault)
     connection.execute(update(peer_table).where(peer_table.c.id == row_id).values(values))
-    for table in (allowed_ip_table, peer_group_table, client_override_table):
-        connection.execute(delete(table).where(table.c.peer_id == row_id))
-    _insert_parts(connection, [(row_id, peer)])
+    before, after = _parts([(row_id, old)]), _parts([(row_id, peer)])
+    for table, rows in after.items():
+        if rows != before[table]:
+            connection.execute(delete(table).where(table.c.peer_id == row_id))
+            if rows:
+                connection.execute(insert(table), rows)
 
 
 def revision_of(connection: Connection) -> int:
@@ -170,7 +171,14 @@ def _values(peer: Peer, revision: int) -> dict[str, object]:
 
 def _insert_parts(connection: Connection, peers: Sequence[tuple[int, Peer]]) -> None:
     """Write what of peers, each with its row's id, is in other tables."""
-    parts: dict[Table, list[dict[str, object]]] = {
+    for table, values in _parts(peers).items():
+        if values:
+            connection.execute(insert(table), values)
+
+
+def _parts(peers: Sequence[tuple[int, Peer]]) -> dict[Table, list[dict[str, object]]]:
+    """Return the rows of other tables that peers have, each with its row's id."""
+    return {
         allowed_ip_table: [
             {
                 "server": peer.server,
@@ -193,9 +201,6 @@ def _insert_parts(connection: Connection, peers: Sequence[tuple[int, Peer]]) -> 
             if peer.client != COMMON
         ],
     }
-    for table, values in parts.items():
-        if values:
-            connection.execute(insert(table), values)
 
 
 def _peer(

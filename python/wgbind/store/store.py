@@ -16,6 +16,7 @@ from wgbind.store import history, ipam, rows
 from wgbind.store.addition import Addition, require_unique
 from wgbind.store.database import Database
 from wgbind.store.history import Entry
+from wgbind.store.kept import keep, put_back
 from wgbind.store.peer import normal, require_address, require_timely, require_valid
 from wgbind.store.schema import allowed_ip_table, peer_table, removal_table
 from wgbind.store.vault import Vault
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from wgbind.settings.paths import Paths
     from wgbind.settings.pool import PoolSettings
     from wgbind.store.history import History
+    from wgbind.store.kept import Kept
     from wgbind.store.peer import Peer, PeerChanges, PeerFields
     from wgbind.store.revision import Revision
 
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 
 # Removals are remembered for so many revisions; a reader that is further behind reads all peers.
 _KEPT_REVISIONS = 1000
+
+# To read ten thousand peers at once takes as long as to look for some hundred of them.
+_MANY = 100
 
 
 @dataclass(frozen=True)
@@ -248,7 +253,8 @@ class Store:
         """
         with self._database.writing() as connection:
             return [
-                _edit(connection, server, which, edit, pools, self._vault) for which, edit in edits
+                _edit(connection, *_find(connection, server, which), edit, pools, self._vault)
+                for which, edit in edits
             ]
 
     def update_peer(
@@ -290,6 +296,19 @@ class Store:
             rows.insert_all(connection, revised.added, self._vault)
         return revised
 
+    def keep(self, server: str, keys: Iterable[PublicKey]) -> Kept:
+        """Return all that there is of peers, for `put_back` after they were removed."""
+        with self._database.reading() as connection:
+            return keep(connection, server, keys)
+
+    def put_back(self, kept: Kept) -> None:
+        """Put peers back that were removed, with all that they had.
+
+        Raises `StoreError` if somebody has taken a name, key or address of theirs meanwhile.
+        """
+        with self._database.writing() as connection:
+            put_back(connection, kept)
+
     def _sealed(self, private_key: str) -> bytes:
         """Seal a private key that an older schema had in plain."""
         self._vault.prepare(None)
@@ -312,6 +331,8 @@ class Transaction:
         self._pools = pools
         self._vault = vault
         self._addition = Addition(connection, server, pools, limits, vault)
+        self._looked = 0
+        self._known: dict[str, tuple[int, Peer]] = {}
 
     def add(self, name: str, fields: PeerFields) -> Peer:
         """Add a peer; return and raise as `Store.add_peers` does."""
@@ -319,37 +340,63 @@ class Transaction:
 
     def edit(self, which: str | PublicKey, edit: Callable[[Peer], Peer]) -> Peer:
         """Make of a peer what `edit` makes of it; return and raise as `Store.edit_peers` does."""
-        self._addition.settle()
-        return _edit(self._connection, self._server, which, edit, self._pools, self._vault)
+        row_id, old = self._find(which)
+        peer = _edit(self._connection, row_id, old, edit, self._pools, self._vault)
+        self._note(old, (row_id, replace(peer, private_key=None)))
+        return peer
 
     def remove(self, which: str | PublicKey) -> Peer:
         """Remove a peer and return what it was; raise `NotFoundError`."""
-        self._addition.settle()
-        row_id, peer = _find(self._connection, self._server, which)
+        row_id, peer = self._find(which)
         _remove(self._connection, self._server, [row_id])
+        self._note(peer, None)
         return peer
 
     def finish(self) -> None:
         """Write what is not written yet."""
         self._addition.settle()
 
+    def _find(self, which: str | PublicKey) -> tuple[int, Peer]:
+        """Find a peer; after so many were looked for, among all that there are."""
+        self._addition.settle()
+        self._looked += 1
+        if self._looked == _MANY:
+            found = rows.load(self._connection, peer_table.c.server == self._server)
+            self._known = {key: each for each in found for key in _keys(each[1])}
+        # Who was added since is not there, nor who is named by another form of a key.
+        known = self._known.get(str(which))
+        return known or _find(self._connection, self._server, which)
+
+    def _note(self, old: Peer, new: tuple[int, Peer] | None) -> None:
+        if self._known:
+            for key in _keys(old):
+                self._known.pop(key, None)
+            if new is not None:
+                self._known |= dict.fromkeys(_keys(new[1]), new)
+
+
+def _keys(peer: Peer) -> tuple[str, str]:
+    """What a peer is looked for by; a name is never mistaken for a key."""
+    return peer.name, str(peer.public_key)
+
 
 def _edit(
     connection: Connection,
-    server: str,
-    which: str | PublicKey,
+    row_id: int,
+    old: Peer,
     edit: Callable[[Peer], Peer],
     pools: Sequence[InterfaceAddress],
     vault: Vault,
 ) -> Peer:
-    row_id, old = _find(connection, server, which)
     peer = normal(edit(old))
     require_valid(peer)
     require_address(peer, old)
     require_timely(peer, old, datetime.now(timezone.utc))
-    require_unique(connection, peer, row_id)
-    ipam.require_free(connection, peer, pools, old)
-    rows.replace_one(connection, peer, row_id, vault, same_key=peer.public_key == old.public_key)
+    if (peer.name, peer.public_key) != (old.name, old.public_key):
+        require_unique(connection, peer, row_id)
+    if (peer.addresses, peer.routed_networks) != (old.addresses, old.routed_networks):
+        ipam.require_free(connection, peer, pools, old)
+    rows.replace_one(connection, peer, row_id, vault, old)
     return peer
 
 

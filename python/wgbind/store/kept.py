@@ -1,0 +1,64 @@
+"""Peers that are to be removed, kept with all that the store has of them, to be put back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select
+
+from wgbind.store import rows
+from wgbind.store.schema import metadata, peer_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sqlalchemy import Connection, Table
+
+    from wgbind.keys import PublicKey
+
+_AT_ONCE = 500  # SQLite takes 32,766 values in a statement, other databases less
+
+# A peer's own row comes first: the others name it.
+_PARTS = [
+    table
+    for table in metadata.sorted_tables
+    if any(key.column.table is peer_table for key in table.foreign_keys)
+]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The rows of peers, by table; they hold secrets."""
+
+    rows: dict[Table, list[dict[str, Any]]] = field(repr=False)
+
+
+def keep(connection: Connection, server: str, keys: Iterable[PublicKey]) -> Kept:
+    """Read all that there is of the peers of a server with these keys."""
+    kept: dict[Table, list[dict[str, Any]]] = {table: [] for table in (peer_table, *_PARTS)}
+    for some in _chunks(map(str, keys)):
+        ours = (peer_table.c.server == server) & peer_table.c.public_key.in_(some)
+        found = connection.execute(select(peer_table).where(ours)).mappings()
+        kept[peer_table] += map(dict, found)
+        ids = select(peer_table.c.id).where(ours)
+        for table in _PARTS:
+            found = connection.execute(select(table).where(table.c.peer_id.in_(ids))).mappings()
+            kept[table] += map(dict, found)
+    return Kept(kept)
+
+
+def put_back(connection: Connection, kept: Kept) -> None:
+    """Write the rows again, as new: whoever reads only what changed has to see them."""
+    revision = rows.revision_of(connection)
+    for table, values in kept.rows.items():
+        if values:
+            new = {"revision": revision} if table is peer_table else {}
+            connection.execute(insert(table), [{**each, **new} for each in values])
+
+
+def _chunks(items: Iterable[str]) -> Iterator[list[str]]:
+    remaining = iter(items)
+    while some := list(islice(remaining, _AT_ONCE)):
+        yield some
