@@ -57,7 +57,7 @@ class InterfaceEntry:
     mtu: int | None = None
     table: str | None = None
     save_config: bool | None = None
-    hooks: dict[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)
+    hooks: dict[str, tuple[tuple[int, str], ...]] = field(default_factory=dict, repr=False)
     comments: tuple[str, ...] = field(default=(), repr=False)  # a key may be commented out
     lines: dict[str, int] = field(default_factory=dict)
 
