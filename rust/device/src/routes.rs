@@ -22,6 +22,10 @@ const SETTLING: Duration = Duration::from_millis(20);
 /// Between two looks at all peers.
 const REST: Duration = Duration::from_secs(1);
 
+/// Looks after a change, at most. What was under way to the old address teaches it again; where the
+/// peer's own way is another one than ours, that does not end.
+const LOOKS: usize = 5;
+
 /// Addresses, routes, rules and interfaces of both families (`RTMGRP_*`, linux/rtnetlink.h).
 const GROUPS: u32 = (libc::RTMGRP_LINK
     | libc::RTMGRP_IPV4_IFADDR
@@ -67,9 +71,17 @@ impl RouteWatch {
     pub(crate) fn serve(&self, remote: &Remote) {
         while self.wait(remote, Some(&self.changes), None) {
             self.wait(remote, None, Some(SETTLING));
-            self.forget_changes();
-            if self.look(remote).is_none() || !self.wait(remote, None, Some(REST)) {
-                return;
+            for _ in 0..LOOKS {
+                self.forget_changes();
+                let Some(found) = self.look(remote) else {
+                    return;
+                };
+                if !self.wait(remote, None, Some(REST)) {
+                    return;
+                }
+                if !found {
+                    break;
+                }
             }
         }
     }
@@ -102,10 +114,11 @@ impl RouteWatch {
         }
     }
 
-    /// Looks at the ways of all peers; none if the device has ended.
-    fn look(&self, remote: &Remote) -> Option<()> {
+    /// Looks at the ways of all peers, and whether some were wrong; none if the device has ended.
+    fn look(&self, remote: &Remote) -> Option<bool> {
         let fwmark = remote.summary().ok()?.fwmark;
         let mut known = HashMap::new();
+        let mut found = false;
         for page in remote.ways() {
             let gone: Vec<_> = page
                 .ok()?
@@ -121,9 +134,10 @@ impl RouteWatch {
             if !gone.is_empty() {
                 tracing::debug!("{} ways to peers have changed", gone.len());
                 remote.forget(&gone).ok()?;
+                found = true;
             }
         }
-        Some(())
+        Some(found)
     }
 
     /// Whether the routing table would send from this address of ours by the same interface.
