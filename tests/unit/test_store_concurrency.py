@@ -75,6 +75,16 @@ def writers(path: Path, count: int, peers: int) -> Iterator[list[subprocess.Pope
             process.communicate()
 
 
+def wait_for_writes(path: Path) -> None:
+    """Wait until something was written, for a minute at most."""
+    deadline = time.monotonic() + 60
+    with open_store(path) as store:
+        begin = store.version()
+        while store.version() == begin:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
 def answers(processes: list[subprocess.Popen[str]]) -> list[str]:
     """Wait until the processes end; return all that they told, but a line cut short by a kill."""
     texts = [process.communicate(timeout=60)[0] for process in processes]
@@ -134,7 +144,9 @@ def test_sigkill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     for attempt in range(6):
         path = tmp_path / str(attempt) / "wgbind.db"
         with writers(path, 2, 2000) as processes:
-            time.sleep(attempt * 0.15)
+            if attempt:  # else they may be killed before they wrote anything
+                wait_for_writes(path)
+                time.sleep(attempt * 0.1)
             for process in processes:
                 process.kill()
             told = answers(processes)
