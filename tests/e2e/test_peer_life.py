@@ -62,7 +62,7 @@ def test_peer_expires_on_the_second(network: Network) -> None:
     hosts, server = network.hosts, network.server
     assert ping(hosts.a, network.ipv4).lost == 0
     key = server.peer_status("a")["public_key"]
-    expires_at = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=3)
+    expires_at = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=6)
     server.peer("set", "a", "--expires", expires_at.isoformat())
     assert ping(hosts.a, network.ipv4, count=1).lost == 0
     while key in wg(hosts.server, "show", server.name, "peers"):
