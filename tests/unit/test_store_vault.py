@@ -13,7 +13,7 @@ from alembic.config import Config
 from sqlalchemy import create_engine
 
 from wgbind.errors import SettingsError, StoreError
-from wgbind.keys import PresharedKey, PrivateKey
+from wgbind.keys import PrivateKey
 from wgbind.store import Peer, Store, database
 
 POOLS = (ip_interface("10.8.0.1/16"),)
@@ -94,7 +94,7 @@ def test_who_needs_no_private_key_needs_no_file(store: Store, path: Path, key_fi
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [
-        (PresharedKey.generate().reveal(), StoreError, "it is not the key that the private key of"),
+        (f"{'A' * 43}=", StoreError, "it is not the key that the private key of"),
         ("no key\n", StoreError, "it holds no key; restore the file"),
         ("\udcff", StoreError, "it holds no key; restore the file"),
     ],
