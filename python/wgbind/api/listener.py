@@ -15,6 +15,7 @@ import uvicorn
 from wgbind.api.guard import BodyLimit, TokenGuard
 from wgbind.api.protocol import protocol_for
 from wgbind.errors import InputError, SettingsError, StateError
+from wgbind.precedence import give_way
 from wgbind.settings.files import exposure
 
 if TYPE_CHECKING:
@@ -64,12 +65,7 @@ class Listener:
         config.load()
         config.ssl = tls
         self._http = uvicorn.Server(config)
-        self._thread = Thread(
-            target=self._http.run,
-            kwargs={"sockets": [listening]},
-            name="wgbind-api",
-            daemon=True,
-        )
+        self._thread = Thread(target=self._serve, args=[listening], name="wgbind-api", daemon=True)
 
     def start(self) -> None:
         """Return when it answers; raise `StateError` if it does not."""
@@ -78,6 +74,10 @@ class Listener:
             if not self._thread.is_alive():
                 raise StateError(f"{self._name}: its thread ended")
             sleep(0.005)
+
+    def _serve(self, listening: socket.socket) -> None:
+        give_way()
+        self._http.run(sockets=[listening])
 
     def close(self) -> None:
         """Finish the calls under way, stop the thread and close the socket."""

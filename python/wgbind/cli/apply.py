@@ -13,6 +13,7 @@ from wgbind.cli.library import open_server
 from wgbind.cli.output import Json, ServerName, confirm, print_json
 from wgbind.cli.peer_options import Out  # noqa: TC001 (Typer reads it)
 from wgbind.cli.selection import Yes  # noqa: TC001
+from wgbind.precedence import give_way
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,7 @@ def apply(
     It may name sections of the settings, peers, or both; what it does not name stays as it is. A
     second time it changes nothing.
     """
+    give_way()
     opened = open_server(server)
     document = _read(file)
     found = opened.plan(document, prune=prune)

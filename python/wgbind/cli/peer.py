@@ -41,6 +41,7 @@ from wgbind.cli.peer_options import (
 )
 from wgbind.cli.selection import ExpiresBefore, Match, SilentSince, States, selection
 from wgbind.cli.server import print_peers
+from wgbind.precedence import give_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -227,6 +228,7 @@ def _add_table(
     from wgbind.server.peer_csv import PeerTable
     from wgbind.server.report import stored_peer_report
 
+    give_way()
     rows = PeerTable(table)
     Handout(out, file_names(server, rows.names, endpoint))
     peers = rows.add_to(server.peers)

@@ -8,6 +8,7 @@ import typer
 
 from wgbind.cli import complete
 from wgbind.cli.peer_options import ListedState
+from wgbind.precedence import give_way
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,6 +92,7 @@ def chosen(server: Server, names: Sequence[str] | None, selection: Selection) ->
         return list(names)
     if not selection:
         raise InputError("name a peer, or choose by --match, --in-group, --state or the like")
+    give_way()
     found = selection.of(server.status().peers)
     return [peer.name for peer in found if peer.name is not None]
 

@@ -31,6 +31,7 @@ from wgbind.cli.selection import (
     peers_of,
     selection,
 )
+from wgbind.precedence import give_way
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,6 +74,7 @@ def import_(
     from wgbind.apply.peer_file import read_peers
     from wgbind.server.report import stored_peer_report
 
+    give_way()
     opened = open_server(server)
     present = {peer.public_key for peer in opened.peers.list()}
     found = [peer for file in files for peer in read_peers(file, opened.configuration())]

@@ -16,6 +16,7 @@ from wgbind.api.status import ServerInfo
 from wgbind.errors import StateError, StoreError, WgbindError
 from wgbind.firewall import apply as firewall
 from wgbind.net.host import host_view
+from wgbind.precedence import give_way
 from wgbind.server import events
 from wgbind.server.adoption import Adoption
 from wgbind.server.advertised import advertise
@@ -343,6 +344,7 @@ class Node:
         self._next_check = monotonic() + delay
 
     def _watch(self) -> None:
+        give_way()
         try:
             while (reason := self._device.wait(self._patience())) is None:
                 if monotonic() >= self._next_check:

@@ -12,7 +12,7 @@ from sqlalchemy import URL, Integer, and_, bindparam, delete, insert, select
 from wgbind.errors import KeyFormatError, NotFoundError
 from wgbind.keys import PrivateKey, PublicKey
 from wgbind.settings.paths import parse_interface_name
-from wgbind.store import history, ipam, rows
+from wgbind.store import history_rows, ipam, rows
 from wgbind.store.addition import Addition, require_unique
 from wgbind.store.database import Database
 from wgbind.store.history import Entry
@@ -154,7 +154,7 @@ class Store:
     def histories(self, server: str) -> dict[Entry, History]:
         """Return what the peers of a server did."""
         with self._database.reading() as connection:
-            return history.load(connection, server)
+            return history_rows.load(connection, server)
 
     def free(self, server: str, pool: InterfaceAddress, limits: PoolSettings = ipam.ALL) -> int:
         """Count the addresses of a network that can be given out; arguments as of `add_peers`."""
@@ -165,13 +165,13 @@ class Store:
         """Return the peers of a server, by name, without their private keys, and what they did."""
         with self._database.reading() as connection:
             found = rows.load(connection, peer_table.c.server == server)
-            histories = history.load(connection, server)
+            histories = history_rows.load(connection, server)
         return [(peer, histories[Entry(row_id, peer.created_at)]) for row_id, peer in found]
 
     def record(self, news: Sequence[tuple[Entry, History]]) -> None:
         """Add to what peers did, to all or none; the store's version stays as it is."""
         with self._database.recording() as connection:
-            history.add(connection, news)
+            history_rows.add(connection, news)
 
     @contextmanager
     def transaction(
