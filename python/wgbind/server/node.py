@@ -59,6 +59,8 @@ _POLL_SECONDS = 0.2
 # How soon a change that others made to the host is noticed: an interface for the default route
 # that came or went, a ruleset that was flushed.
 _RECHECK_SECONDS = 15.0
+# How often what others change at the same time is taken over before the store is applied.
+_ADOPTIONS = 20
 _RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 
 
@@ -284,6 +286,11 @@ class Node:
         with self._converging:
             try:
                 self._adopt()
+                # What `wg` takes away while the store is written would be given back.
+                for _ in range(_ADOPTIONS):
+                    if not self._adoption.is_due():
+                        break
+                    self._adopt()
                 problems = (*how(), *self._adoption.problems)
             except WgbindError as error:
                 problems = (str(error),)
