@@ -46,6 +46,20 @@ def log_of(server: Wgbind) -> str:
     return server.runtime.joinpath(f"{server.name}.log").read_text()
 
 
+def test_what_wg_adds_and_removes_does_not_come_back(topology: Topology, tmp_path: Path) -> None:
+    """The removal falls into each step of taking over what was added."""
+    server = Wgbind(topology.server, tmp_path)
+    server.start()
+    for number in range(60):
+        peer = "set", server.name, "peer", new_key()
+        wg(topology.server, *peer, "allowed-ips", f"192.168.7.{number}/32")
+        time.sleep(number % 20 * 0.005)
+        wg(topology.server, *peer, "remove")
+    # The first answer is given when all is taken over that `wg` was told is done.
+    assert server.peers() == []
+    assert wg(topology.server, "show", server.name, "peers") == ""
+
+
 def test_peer_that_wg_adds_is_one_of_the_servers(network: Network, tmp_path: Path) -> None:
     host, server = network.hosts.server, network.server
     key, psk = new_key(), PresharedKey.generate().reveal()

@@ -85,5 +85,6 @@ def _tun_flags(device: Device) -> int:
 
 
 def _is_traced(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return "TracerPid:\t0\n" not in status
+    """Whether all threads are; strace attaches to one after the other."""
+    states = (task / "status" for task in Path(f"/proc/{pid}/task").iterdir())
+    return all("TracerPid:\t0\n" not in state.read_text(encoding="ascii") for state in states)

@@ -56,6 +56,8 @@ def test_who_is_served_by_the_clock(caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(2):
         assert expiry.served([always, soon, gone, disabled]) == [always, soon]
     assert 3590 < expiry.seconds_left() <= 3600
+    assert not caplog.records
+    assert [expiry.take_expired() for _ in range(2)] == [[gone], []]
     (record,) = caplog.records
     assert "p4" in record.getMessage()
     # As after the clock was set back: its date lies ahead again.

@@ -31,7 +31,7 @@ from wgbind.server.lock import Lock
 from wgbind.server.peers import StoredPeers
 from wgbind.server.policy import resolve
 from wgbind.server.privilege import require_net_admin
-from wgbind.server.reconciler import Desired, Reconciler
+from wgbind.server.reconciler import Desired, Overtaken, Reconciler
 from wgbind.server.recorder import Recorder
 from wgbind.server.report import Running, report
 from wgbind.server.roster import Roster
@@ -59,8 +59,8 @@ _POLL_SECONDS = 0.2
 # How soon a change that others made to the host is noticed: an interface for the default route
 # that came or went, a ruleset that was flushed.
 _RECHECK_SECONDS = 15.0
-# How often what others change at the same time is taken over before the store is applied.
-_ADOPTIONS = 20
+# How often the store is looked at anew, as others change the device, before it is applied anyway.
+_RETRIES = 20
 _RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 
 
@@ -88,10 +88,11 @@ class Node:
         self._stopping = False
         self._ended = Event()
         self._end: str | None = None
-        self._expiry = Expiry(lambda peer: self.events.publish([events.expired(peer)]))
+        self._expiry = Expiry()
         self._served: frozenset[PublicKey] = frozenset()
         self._problems: tuple[str, ...] = ()
         self._failures = 0
+        self._retries = 0
         self._next_check = 0.0
 
     def start(self) -> None:
@@ -121,7 +122,9 @@ class Node:
                 without=settings.device.without,
             )
             self._adoption = Adoption(self._device, self.paths)
-            self._reconciler = Reconciler(self._device, self.paths, self._leaving)
+            self._reconciler = Reconciler(
+                self._device, self.paths, self._leaving, self._is_overtaken
+            )
             hooks = Hooks(settings.wg_quick, name)
             watcher = Thread(target=self._watch, name="wgbind-watch", daemon=True)
             # In reverse: the device closes while the firewall still stands.
@@ -285,17 +288,28 @@ class Node:
     def _converge(self, how: Callable[[], Sequence[str]]) -> tuple[str, ...]:
         with self._converging:
             try:
-                self._adopt()
-                # What `wg` takes away while the store is written would be given back.
-                for _ in range(_ADOPTIONS):
-                    if not self._adoption.is_due():
-                        break
-                    self._adopt()
-                problems = (*how(), *self._adoption.problems)
+                problems = (*self._apply(how), *self._adoption.problems)
             except WgbindError as error:
                 problems = (str(error),)
             self._note(problems)
             return (*problems, *self._reconciler.problems())
+
+    def _apply(self, how: Callable[[], Sequence[str]]) -> Sequence[str]:
+        """Take over what others changed and apply what should be; anew if they change more."""
+        self._retries = _RETRIES
+        while True:
+            self._adopt()
+            try:
+                problems = how()
+            except Overtaken:
+                self._retries -= 1
+            else:
+                break
+        self.events.publish([events.expired(peer) for peer in self._expiry.take_expired()])
+        return problems
+
+    def _is_overtaken(self) -> bool:
+        return self._retries > 0 and self._adoption.is_due()
 
     def _converge_whole(self) -> Sequence[str]:
         """Look at everything: what others changed on the host counts, too."""

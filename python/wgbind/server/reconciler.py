@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from contextlib import AbstractContextManager
 
-    from wgbind._native import Device
+    from wgbind._native import Device, PeerStatus
     from wgbind.firewall.policy import Policy
     from wgbind.keys import PrivateKey, PublicKey
     from wgbind.server.peer_edit import PeerEdit, PeerEdits
@@ -54,6 +54,10 @@ class Desired:
     peers: Sequence[Peer]
 
 
+class Overtaken(Exception):  # noqa: N818  no error: what should be is to be asked anew
+    """Others changed the device since it was asked what should be; nothing of it was given."""
+
+
 class Reconciler:
     """Applies what should be to one device and its host, step by step.
 
@@ -68,10 +72,16 @@ class Reconciler:
         device: A device that this process owns.
         paths: Files of its server.
         leaving: Peers leave the device within what it returns.
+        is_overtaken: Asked whether others changed the device since what should be was computed. A
+            peer that they took away meanwhile would come back, for it is missing.
     """
 
     def __init__(
-        self, device: Device, paths: Paths, leaving: Leaving = lambda _: nullcontext()
+        self,
+        device: Device,
+        paths: Paths,
+        leaving: Leaving = lambda _: nullcontext(),
+        is_overtaken: Callable[[], bool] = lambda: False,
     ) -> None:
         self._device = device
         self._paths = paths
@@ -79,6 +89,7 @@ class Reconciler:
         self._hub = Hub()
         self._names = EndpointResolver(device)
         self._leaving = leaving
+        self._is_overtaken = is_overtaken
         self._touched_host = False
         # What the last call left: whether it came to its end, what it gave the device, who is there
         # beside that, how many changes the device had seen, and what could not be done.
@@ -94,14 +105,14 @@ class Reconciler:
         Returns what is left undone without harm to the rest: a network behind a peer that is routed
         elsewhere. Endpoints that are names are set beside it, see `problems`. Raises the
         `WgbindError` of the first step that failed; the later ones, which build on it, are not
-        tried.
+        tried. Raises `Overtaken`.
         """
         self._settled = False
         self.configure(desired.settings, desired.private_key)
         self._changes = self._device.changes
         policy = resolve(self._paths.name, desired.settings, desired.peers, host_view())
         peers = _device_peers(desired.settings, desired.peers)
-        present = self._device.status().peers
+        present = self._present()
         edits = peer_edits(peers, self._peers, present)
         self._strangers = {found.public_key for found in present} - self._peers.keys()
         renamed = self._apply_peers(desired, policy, edits)
@@ -130,7 +141,7 @@ class Reconciler:
         peers = _device_peers(desired.settings, wanted)
         before = {key: self._peers[key] for key in touched & self._peers.keys()}
         # Others' peers, too: they may have what one of ours is given.
-        present = self._device.status([*(touched | self._strangers)]).peers
+        present = self._present([*(touched | self._strangers)])
         renamed = self._apply_peers(desired, policy, peer_edits(peers, before, present))
         for key in before:
             del self._peers[key]
@@ -141,6 +152,13 @@ class Reconciler:
             self._unrouted = self._apply_routes(desired)
         self._settled = True
         return self._unrouted
+
+    def _present(self, keys: list[PublicKey] | None = None) -> list[PeerStatus]:
+        """Read the device's peers. What others take away after this, no edit by it gives back."""
+        present = self._device.status(keys).peers
+        if self._is_overtaken():
+            raise Overtaken
+        return present
 
     def _apply_peers(self, desired: Desired, policy: Policy, edits: PeerEdits) -> set[PublicKey]:
         """Give device and firewall their peers; return whose endpoint is another name now."""
