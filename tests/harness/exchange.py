@@ -46,7 +46,7 @@ PAUSE = 0.001
 QUIET = 0.1
 """Seconds for what is on its way when the other end has sent all."""
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds for any step."""
 
 
@@ -127,6 +127,12 @@ def receive_datagrams(sock: socket.socket, over: threading.Event) -> dict[str, A
             corrupt += 1
 
 
+def meet(connection: socket.socket) -> None:
+    """Wait until the other end has its socket for datagrams, too: earlier ones would be refused."""
+    connection.sendall(b"!")
+    assert connection.recv(1) == b"!"
+
+
 def datagram_socket(family: int) -> socket.socket:
     """Open a socket with room for a burst while this process waits for its turn."""
     sock = socket.socket(family, socket.SOCK_DGRAM)
@@ -152,7 +158,7 @@ def listen(port: int, sizes: list[int], addresses: list[str]) -> Iterator[Any]:
         with listener, connection, datagram_socket(family) as datagrams:
             datagrams.bind(connection.getsockname())
             datagrams.connect(peer)
-            connection.send(b"!")  # from now on the other end's datagrams arrive
+            meet(connection)
             yield exchange(connection, datagrams, sizes)
 
 
@@ -165,7 +171,7 @@ def connect(port: int, sizes: list[int], addresses: list[str]) -> Iterator[Any]:
         ):
             datagrams.bind(connection.getsockname())
             datagrams.connect(connection.getpeername())
-            assert connection.recv(1) == b"!"
+            meet(connection)
             yield exchange(connection, datagrams, sizes)
 
 

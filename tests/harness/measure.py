@@ -1,7 +1,6 @@
 """Traffic with numbers: ping, iperf3 and a UDP stream that counts what is lost."""
 
 import json
-import re
 import subprocess
 import sys
 import time
@@ -11,16 +10,16 @@ from typing import Any
 
 from harness.namespace import Namespace
 
+ECHO = Path(__file__).with_name("echo.py")
 UDP_STREAM = Path(__file__).with_name("udp_stream.py")
 
 
 @dataclass(frozen=True)
 class Ping:
-    """What `ping` saw."""
+    """What came of echo requests."""
 
     sent: int
     received: int
-    average_ms: float | None
 
     @property
     def lost(self) -> int:
@@ -34,33 +33,27 @@ def ping(
     *,
     count: int = 3,
     interval: float = 0.1,
-    deadline: int = 2,
+    deadline: float = 30,
     source: str | None = None,
-    size: int | None = None,
+    size: int = 56,
     timeout: float = 60,
 ) -> Ping:
-    """Ping `host`, an IPv4 or IPv6 address, and count.
+    """Ping `host`, an IPv4 or IPv6 address, and count; return when all are answered.
 
     Args:
         namespace: Where from.
         host: An IPv4 or IPv6 address.
         count: Echo requests to send.
         interval: Seconds between them.
-        deadline: Seconds to wait for the answer of each.
+        deadline: Seconds to wait for answers after the last one; few where none must come.
         source: Address or interface to send from.
         size: Bytes of payload.
         timeout: Seconds for all of it.
     """
-    options = ["-c", str(count), "-i", str(interval), "-W", str(deadline)]
-    if source is not None:
-        options += ["-I", source]
-    if size is not None:
-        options += ["-s", str(size)]
-    result = namespace.run(["ping", "-n", *options, host], check=False, timeout=timeout)
-    counts = re.search(r"(\d+) packets transmitted, (\d+) received", result.stdout)
-    assert counts is not None, f"ping {host}: {result.stdout}{result.stderr}"
-    average = re.search(r"= [\d.]+/([\d.]+)/", result.stdout)
-    return Ping(int(counts[1]), int(counts[2]), float(average[1]) if average is not None else None)
+    numbers = [str(number) for number in (count, interval, deadline, size)]
+    argv = [sys.executable, "-I", "-S", str(ECHO), host, *numbers]
+    answered = namespace.run([*argv, *([] if source is None else [source])], timeout=timeout).stdout
+    return Ping(count, int(answered))
 
 
 class Iperf:
@@ -73,7 +66,7 @@ class Iperf:
     def result(self, timeout: float = 60) -> dict[str, Any]:
         """Wait for the end and return iperf3's JSON; fail if it reports an error."""
         output, _ = self._client.communicate(timeout=timeout)
-        self._server.wait(10)
+        self._server.wait(30)
         parsed: dict[str, Any] = json.loads(output)
         assert "error" not in parsed, parsed["error"]
         return parsed
@@ -114,11 +107,9 @@ class UdpStream:
     def stop(self) -> tuple[int, list[int]]:
         """End the stream; return how many datagrams were sent and the numbers of those lost."""
         self._sender.terminate()
-        output, _ = self._sender.communicate(timeout=10)
+        output, _ = self._sender.communicate(timeout=30)
         sent = int(output)
-        time.sleep(0.5)  # what is on its way may arrive
-        self._receiver.terminate()
-        output, _ = self._receiver.communicate(timeout=10)
+        output, _ = self._receiver.communicate(f"{sent}\n", timeout=60)
         received = set(json.loads(output))
         return sent, [number for number in range(sent) if number not in received]
 
@@ -138,7 +129,8 @@ def udp_stream(
     """
     family = "6" if ":" in address else "4"
     stream = [sys.executable, str(UDP_STREAM)]
-    receiver = server.popen([*stream, "receive", family, str(port), str(life)])
+    receive = [*stream, "receive", family, str(port), str(life + 30)]
+    receiver = server.popen(receive, stdin=subprocess.PIPE)
     wait_until_ready(receiver)
     sender = client.popen([*stream, "send", address, str(port), str(rate), str(life)])
     wait_until_ready(sender)
@@ -153,7 +145,7 @@ def wait_until_ready(process: subprocess.Popen[str]) -> None:
 
 
 def _wait_for_listener(namespace: Namespace, port: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not namespace.run(["ss", "-nHlt", f"sport = :{port}"]).stdout.strip():
         assert time.monotonic() < deadline, f"nobody listens on port {port} of {namespace.name}"
         time.sleep(0.02)

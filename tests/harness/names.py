@@ -6,7 +6,7 @@ import secrets
 import subprocess
 from pathlib import Path
 
-TOKEN = f"wgt{secrets.token_hex(2)}"
+TOKEN = f"wgt{secrets.token_hex(3)}"
 """Prefix of every namespace and interface of this process (one per pytest-xdist worker)."""
 
 CONTROL_SOCKETS = Path("/var/run/wireguard")
@@ -42,9 +42,10 @@ def leftovers() -> list[str]:
         ]
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            command = process.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode()
+            argv = process.joinpath("cmdline").read_bytes()
         except OSError:
             continue  # it ended while we looked
+        command = argv.replace(b"\0", b" ").decode(errors="replace")
         if TOKEN in command:
             found.append(f"process {process.name}: {command.strip()}")
     return found

@@ -101,7 +101,7 @@ class Namespace:
         *,
         check: bool = True,
         text: str | None = None,
-        timeout: float = 30,
+        timeout: float = 90,
         env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a program to its end and return its output.

@@ -11,6 +11,7 @@ no way to the tunnel's networks: an answer reaches a client only through NAT.
 
 import contextlib
 import ipaddress
+import itertools
 import secrets
 from dataclasses import dataclass
 from types import TracebackType
@@ -22,6 +23,9 @@ from harness.namespace import Namespace, veth
 # RFC 2544 reserves it for tests of network equipment; no host of the world has such an address.
 OUTER_IPV4 = ipaddress.IPv4Network("198.18.0.0/15")
 
+# From a random one on: drawn each for itself, two links of a host would be the same now and then.
+_links = itertools.count(secrets.randbelow(1 << 13))
+
 
 @dataclass(frozen=True)
 class Link:
@@ -32,8 +36,8 @@ class Link:
 
     @classmethod
     def random(cls) -> Self:
-        """Choose one that no other test is likely to have."""
-        base = int(OUTER_IPV4.network_address) + (secrets.randbelow(1 << 13) << 4)
+        """Choose one that no other link of this process has, nor another test is likely to have."""
+        base = int(OUTER_IPV4.network_address) + (next(_links) % (1 << 13) << 4)
         unique = (0xFD << 120) | (secrets.randbits(40) << 80) | (secrets.randbits(16) << 64)
         return cls(ipaddress.IPv4Network((base, 28)), ipaddress.IPv6Network((unique, 64)))
 

@@ -35,7 +35,7 @@ def exchange(
     *,
     size: int,
     datagrams: int,
-    timeout: float = 30,
+    timeout: float = 90,
 ) -> list[Received]:
     """Exchange `size` bytes over TCP, then datagrams of mixed sizes, both ways at once.
 
@@ -99,7 +99,7 @@ class Relay:
         If it held handshake messages, also how many initiations "crossed" others.
         """
         self._process.terminate()
-        counts: dict[str, int] = _printed(self._process, 10)
+        counts: dict[str, int] = _printed(self._process, 30)
         return counts
 
 

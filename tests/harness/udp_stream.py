@@ -1,12 +1,13 @@
-"""Send or receive numbered UDP datagrams until SIGTERM; then print the count or the numbers.
+"""Send numbered UDP datagrams until SIGTERM and print the count, or receive them.
 
 Usage: udp_stream.py send ADDRESS PORT RATE [LIFE] | udp_stream.py receive 4|6 PORT [LIFE]
 
-It ends by itself after LIFE seconds (60), should its test have died.
+A receiver is told the count on its standard input, waits for those that are still under way, and
+prints the numbers. Both end by themselves after LIFE seconds (60), should their test have died.
 """
 
-import contextlib
 import json
+import select
 import signal
 import socket
 import struct
@@ -15,6 +16,9 @@ import time
 
 SO_RCVBUFFORCE = 33
 """socket(7); Python has no name for it."""
+
+QUIET = 5.0
+"""Seconds of silence after which what did not come is lost."""
 
 deadline = time.monotonic() + 60
 
@@ -34,8 +38,11 @@ def send(address: str, port: int, rate: int) -> None:
 
 
 def receive(family: str, port: int) -> None:
-    """Receive datagrams; print their numbers as a JSON list."""
-    numbers: list[int] = []
+    """Receive datagrams until all are here; print their numbers as a JSON list."""
+    numbers: set[int] = set()
+    expected: int | None = None
+    heard = time.monotonic()
+    asked = [sys.stdin]
     kind = socket.AF_INET6 if family == "6" else socket.AF_INET
     with socket.socket(kind, socket.SOCK_DGRAM) as sock:
         # A receiver that waits for its turn on a busy machine must not look like a lossy tunnel.
@@ -44,12 +51,19 @@ def receive(family: str, port: int) -> None:
         except PermissionError:  # root of a user namespace only
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
         sock.bind(("::" if family == "6" else "0.0.0.0", port))
-        sock.settimeout(0.1)
         ready()
-        while time.monotonic() < deadline:
-            with contextlib.suppress(TimeoutError):
-                numbers.append(struct.unpack("!Q", sock.recv(65535)[:8])[0])
-    print(json.dumps(numbers))
+        while time.monotonic() < deadline and (expected is None or len(numbers) < expected):
+            readable, _, _ = select.select([sock, *asked], [], [], 0.1)
+            if sock in readable:
+                numbers.add(struct.unpack("!Q", sock.recv(65535)[:8])[0])
+                heard = time.monotonic()
+            elif sys.stdin in readable:
+                asked = []
+                if told := sys.stdin.readline():  # nobody tells who only holds the port
+                    expected, heard = int(told), time.monotonic()
+            elif expected is not None and time.monotonic() - heard >= QUIET:
+                break
+    print(json.dumps(sorted(numbers)))
 
 
 def ready() -> float:

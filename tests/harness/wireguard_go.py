@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.names import CONTROL_SOCKETS, interface_name
 from harness.namespace import Namespace
 
-START_TIMEOUT = 10.0
+START_TIMEOUT = 60.0
 """Seconds until an interface must answer on its control socket."""
 
 
@@ -40,7 +40,7 @@ class WireguardGo:
     def stop(self) -> None:
         """End it, which removes its interface."""
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 def wireguard_go(namespace: Namespace, interface: str | None = None) -> WireguardGo:
