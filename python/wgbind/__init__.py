@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from wgbind.api.remote import RemoteServer
     from wgbind.api.remote_async import AsyncPeers, AsyncServer
     from wgbind.api.status import PeerReport, ServerInfo, ServerStatus
-    from wgbind.apply.application import Applied
     from wgbind.apply.document import Document
-    from wgbind.apply.report import ApplyPlan
+    from wgbind.apply.report import Applied, ApplyPlan
     from wgbind.errors import (
         ConflictError,
         DeviceError,
@@ -103,7 +102,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Applied": "wgbind.apply.application",
+    "Applied": "wgbind.apply.report",
     "ApplyPlan": "wgbind.apply.report",
     "Document": "wgbind.apply.document",
     "AsyncPeers": "wgbind.api.remote_async",

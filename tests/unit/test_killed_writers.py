@@ -41,6 +41,18 @@ def test_two_hundred_kills_lose_nothing_and_leave_no_half(memory: Path) -> None:
     connection.close()
 
 
+def test_a_document_that_is_cut_short_is_applied_or_not(
+    private_dirs: dict[str, Path], memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in private_dirs:
+        monkeypatch.setenv(name, str(memory / name))
+    argv = [sys.executable, str(HERE / "killed_apply.py")]
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=110)
+    assert ran.returncode == 0, ran.stderr
+    # Each file is opened at least, renamed, or removed: many moments.
+    assert min(map(int, ran.stdout.split())) > 5
+
+
 def test_twenty_writers_at_once_lose_no_update(
     initialised: Wgbind,
     private_dirs: dict[str, Path],

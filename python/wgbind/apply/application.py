@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
 
 from wgbind.api.change import NewPeer, PeerRemoval, PeerUpdate
 from wgbind.apply import settings as settings_file
 from wgbind.apply.difference import Difference, difference
-from wgbind.apply.report import ApplyPlan
-from wgbind.errors import InputError, StateError, WgbindError
+from wgbind.apply.report import Applied, ApplyPlan
+from wgbind.errors import ConflictError, InputError, StateError, WgbindError
+from wgbind.keys import PrivateKey
 from wgbind.net.host import host_view
 from wgbind.server.configuration import Configuration
-from wgbind.server.peers import StoredPeers
+from wgbind.server.journal import Journal, settle
+from wgbind.server.peers import Home, StoredPeers
 from wgbind.settings import toml
 from wgbind.settings.defaults import fresh_settings
-from wgbind.settings.files import atomic_write, make_folder
-from wgbind.settings.private_key import create_private_key, private_key_path, read_private_key
+from wgbind.settings.files import make_folder
+from wgbind.settings.private_key import private_key_path, read_private_key
 from wgbind.store.store import Store
 
 if TYPE_CHECKING:
@@ -25,28 +27,27 @@ if TYPE_CHECKING:
     from wgbind.api.change import Change
     from wgbind.apply.document import Document
     from wgbind.server.advertised import Advertised
-    from wgbind.server.server import Server
     from wgbind.settings.model import ServerSettings
     from wgbind.settings.paths import Paths
     from wgbind.store.kept import Kept
-    from wgbind.store.peer import Peer, PeerChanges
+    from wgbind.store.peer import Peer
+    from wgbind.store.store import Transaction
 
 
-@dataclass(frozen=True)
-class Applied:
-    """What became of a document.
+class Host(Home, Protocol):
+    """The server that a document speaks of."""
 
-    Attributes:
-        plan: What it changed.
-        added: The new peers, with the private keys that were made for them.
-    """
+    def pid(self) -> int | None:
+        """Return the number of the process that runs it, None if it is stopped."""
 
-    plan: ApplyPlan
-    added: Sequence[Peer] = ()
+    def reload(self) -> tuple[str, ...]:
+        """Let it read its settings again, and apply all; return what could not be applied."""
 
 
 class Application:
     """A document beside the server that it speaks of.
+
+    To apply it, be `alone` from before it is made.
 
     Args:
         server: The server, running or stopped.
@@ -57,7 +58,7 @@ class Application:
     settings and the document gives none.
     """
 
-    def __init__(self, server: Server, document: Document, *, prune: bool = False) -> None:
+    def __init__(self, server: Host, document: Document, *, prune: bool = False) -> None:
         if prune and document.peers is None:
             raise InputError("prune: the document names no peers; write peers: {} to remove all")
         self._server = server
@@ -98,42 +99,41 @@ class Application:
             self._refuse_fixed(self._old)
         before = frozenset(self._server.converge()) if running else frozenset()
         kept = self._keep() if running else None
-        home = _Home(self._server, self._configuration(), reload=bool(plan.settings))
+        configuration = self._configuration()
+        home = _Home(self._server, configuration, reload=bool(plan.settings))
         changes = list(self._changes())
+        new = self._text != self._old_text and self._settings != self._old
         try:
-            peers = StoredPeers(home).apply(self._and_settings(changes))
+            peers = self._write(home, changes, self._text if new else None)
         except WgbindError as error:
-            self._restore_settings()
             raise self._located(error, changes) from None
-        except BaseException:
-            self._restore_settings()
-            raise
         refused = home.error or next((each for each in home.problems if each not in before), None)
-        if refused is not None:
-            self._undo(peers, kept)
-            raise StateError(f"{self._server.name} cannot apply it, so nothing changed: {refused}")
         added = peers[len(peers) - len(self._difference.added) :]
+        if refused is not None:
+            self._undo(added, kept)
+            raise StateError(f"{self._server.name} cannot apply it, so nothing changed: {refused}")
         return Applied(plan, added)
 
     def _compare(self) -> Difference:
         if self._document.peers is None:
             return Difference()
         with Store.open(self._server.paths, self._settings) as store:
-            peers = store.peers(self._server.name)
+            peers = store.peers(self._server.name, private_keys=False)
         return difference(peers, self._document.peers, prune=self._prune)
 
     def _configuration(self) -> Configuration:
-        """What the server will work by; without settings before, make its key."""
+        """What the server will work by; without settings before, with a new key."""
         paths = self._server.paths
-        if self._old is None:
-            make_folder(paths.config_dir)
-            key = create_private_key(paths.private_key)
-        else:
+        if self._old is not None:
             key = read_private_key(private_key_path(paths, self._settings))
+        elif paths.private_key.exists():
+            raise ConflictError(f"{paths.private_key}: there is a private key already; it stays")
+        else:
+            key = PrivateKey.generate()
         return Configuration(self._settings, key)
 
     def _refuse_fixed(self, old: ServerSettings) -> None:
-        for name in ("store", "device"):
+        for name in ("store", "device", "api"):
             if getattr(old, name) != getattr(self._settings, name):
                 raise StateError(
                     f"{self._document.source.at('settings', name)}key settings.{name}: only a "
@@ -150,43 +150,46 @@ class Application:
             yield PeerUpdate(peer.public_key, fields)
         yield from self._difference.added
 
-    def _and_settings(self, changes: Sequence[Change]) -> Iterator[Change]:
-        """Give the changes; behind the last, before they are kept, write the settings."""
-        yield from changes
-        if self._text != self._old_text and self._settings != self._old:
-            atomic_write(self._server.paths.settings, self._text.encode(), 0o600)
+    def _write(
+        self, home: _Home, changes: Sequence[Change], text: str | None, kept: Kept | None = None
+    ) -> Sequence[Peer]:
+        """Change peers and settings, both or neither; without a `text` these stay.
 
-    def _restore_settings(self) -> None:
-        paths = self._server.paths
-        if self._old_text is not None:
-            if paths.settings.read_text("utf-8") != self._old_text:
-                atomic_write(paths.settings, self._old_text.encode(), 0o600)
-            return
-        paths.settings.unlink(missing_ok=True)
-        paths.private_key.unlink(missing_ok=True)
+        Behind the changes, peers that are `kept` become again what they were.
+        """
+        journal = None
+        if text is not None:
+            make_folder(home.paths.config_dir)
+            key = None if home.paths.settings.exists() else home.configuration().private_key
+            journal = Journal.begin(home.paths, text, key)
+
+        def last(transaction: Transaction) -> None:
+            if kept is not None:
+                transaction.put_back(kept)
+            if journal is not None:
+                transaction.keep_settings(journal.token)
+
+        try:
+            return StoredPeers(home).apply_and(changes, last)
+        except BaseException:
+            with suppress(WgbindError):  # it is tried again when the settings are read
+                settle(home.paths)
+            raise
 
     def _keep(self) -> Kept:
-        """Keep who is to be removed, in case that the server refuses the rest."""
+        """Keep who goes and who changes, in case that the server refuses the rest."""
+        found = self._difference
+        peers = [*found.removed, *(peer for peer, _ in found.changed)]
         with Store.open(self._server.paths, self._settings) as store:
-            keys = [peer.public_key for peer in self._difference.removed]
-            return store.keep(self._server.name, keys)
+            return store.keep(self._server.name, [peer.public_key for peer in peers])
 
-    def _undo(self, peers: Sequence[Peer], kept: Kept | None) -> None:
-        self._restore_settings()
-        back: list[Change] = []
-        count = len(self._difference.removed) + len(self._difference.changed)
-        back += [PeerRemoval(peer.public_key) for peer in peers[count:]]
-        for (old, changes), new in zip(
-            self._difference.changed, peers[len(self._difference.removed) : count], strict=True
-        ):
-            fields = {key: getattr(old, key) for key in changes}
-            back.append(PeerUpdate(new.public_key, cast("PeerChanges", fields)))
-        home = _Home(self._server, self._server.configuration(), reload=True)
-        StoredPeers(home).apply(back)
-        if kept is not None and self._difference.removed:
-            with Store.open(self._server.paths, home.configuration().settings) as store:
-                store.put_back(kept)
-            self._server.converge()
+    def _undo(self, added: Sequence[Peer], kept: Kept | None) -> None:
+        paths, settings = self._server.paths, self._old or self._settings
+        key = read_private_key(private_key_path(paths, settings))
+        home = _Home(self._server, Configuration(settings, key), reload=True)
+        changed = paths.settings.read_text("utf-8") != self._old_text
+        back = [PeerRemoval(peer.public_key) for peer in added]
+        self._write(home, back, self._old_text if changed else None, kept)
 
     def _located(self, error: WgbindError, changes: Sequence[Change]) -> WgbindError:
         """Say where in the document the change stands that was refused."""
@@ -207,7 +210,7 @@ class Application:
 class _Home:
     """A server whose settings are about to change: what `StoredPeers` asks of it."""
 
-    def __init__(self, server: Server, configuration: Configuration, *, reload: bool) -> None:
+    def __init__(self, server: Host, configuration: Configuration, *, reload: bool) -> None:
         self._server = server
         self._configuration = configuration
         self._reload = reload
@@ -226,14 +229,12 @@ class _Home:
         return self._configuration
 
     def converge(self) -> tuple[str, ...]:
-        """Let a running server work by new settings and new peers at once."""
-        if self._server.pid() is None:
-            return ()
+        """Put the settings into their place; let a running server work by all of it at once."""
         try:
-            if self._reload:
-                self.problems = self._server.reload()
-            else:
-                self.problems = self._server.converge()
+            settle(self.paths)
+            if self._server.pid() is not None:
+                server = self._server
+                self.problems = server.reload() if self._reload else server.converge()
         except WgbindError as error:
             self.error = error
         return ()

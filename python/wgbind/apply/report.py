@@ -1,8 +1,16 @@
 """What applying a document changes: the answer of `Server.plan` and of `Server.apply`."""
 
-from typing import Literal, TypeAlias
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wgbind.store.peer import Peer
 
 PeerFate: TypeAlias = Literal["added", "changed", "removed"]
 
@@ -62,3 +70,16 @@ class ApplyPlan(_Report):
     def names(self, fate: PeerFate) -> list[str]:
         """Return which peers come, change or go."""
         return [peer.name for peer in self.peers if peer.change == fate]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of a document.
+
+    Attributes:
+        plan: What it changed.
+        added: The new peers, with the private keys that were made for them.
+    """
+
+    plan: ApplyPlan
+    added: Sequence[Peer] = ()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from wgbind.errors import ConflictError
 from wgbind.net.host import host_view
+from wgbind.server.journal import recover
 from wgbind.settings import toml
 from wgbind.settings.defaults import fresh_settings
 from wgbind.settings.files import atomic_write, make_folder
@@ -30,8 +31,9 @@ class Configuration:
         """Read settings and key.
 
         Raises `NotFoundError` for a file that is missing, `SettingsError` for what is wrong in
-        one, `PrivilegeError` for one that may not be read.
+        one, `PrivilegeError` for one that may not be read; as `journal.recover` does.
         """
+        recover(paths)
         settings = toml.load(paths.settings)
         return cls(settings, read_private_key(private_key_path(paths, settings)))
 
@@ -41,6 +43,7 @@ class Configuration:
 
         Raises `ConflictError` if there are settings or a key already; they stay as they are.
         """
+        recover(paths)
         if paths.settings.exists():
             raise ConflictError(
                 f"{paths.settings}: there are settings already; they stay; change them, or move"

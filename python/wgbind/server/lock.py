@@ -19,14 +19,21 @@ class Lock:
         self._descriptor = descriptor
 
     @classmethod
-    def acquire(cls, path: Path) -> "Lock":
+    def acquire(
+        cls, path: Path, seconds: float = _PATIENCE_SECONDS, refusal: str | None = None
+    ) -> "Lock":
         """Take the lock at `path` and write this process's number into it.
+
+        Args:
+            path: Its file.
+            seconds: How long another process is waited for.
+            refusal: What to say if that is too short; by default that the server runs.
 
         Raises:
             StateError: another process holds it.
             PrivilegeError: the file may not be opened.
         """
-        deadline = monotonic() + _PATIENCE_SECONDS
+        deadline = monotonic() + seconds
         while True:
             descriptor = _open(path, os.O_RDWR | os.O_CREAT)
             try:
@@ -35,7 +42,8 @@ class Lock:
                 os.close(descriptor)
                 if monotonic() > deadline:
                     raise StateError(
-                        f"{path.stem} runs already (pid {holder(path)});"
+                        refusal
+                        or f"{path.stem} runs already (pid {holder(path)});"
                         f" `wgbind server stop {path.stem}` stops it"
                     ) from None
                 sleep(0.02)

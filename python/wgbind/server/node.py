@@ -25,6 +25,7 @@ from wgbind.server.events import EventReader
 from wgbind.server.expiry import Expiry
 from wgbind.server.firewall import firewall_report
 from wgbind.server.hooks import Hooks
+from wgbind.server.journal import recover
 from wgbind.server.limits import Limits
 from wgbind.server.listeners import make_listeners
 from wgbind.server.lock import Lock
@@ -105,6 +106,7 @@ class Node:
         with ExitStack() as undo, ExitStack() as undo_failure:
             make_folder(self.paths.run_dir)
             undo.callback(Lock.acquire(self.paths.lock).release)
+            recover(self.paths)
             fresh = not self.paths.settings.exists()
             if fresh:
                 self._configuration = Configuration.create(self.paths)

@@ -66,6 +66,12 @@ class StoredPeers(Peers):
 
     def apply(self, changes: Iterable[Change]) -> Sequence[Peer]:
         """As `Peers` says; of `changes`, nothing behind the one that was refused is asked for."""
+        return self.apply_and(changes, lambda _: None)
+
+    def apply_and(
+        self, changes: Iterable[Change], last: Callable[[Transaction], None]
+    ) -> Sequence[Peer]:
+        """Make changes as `apply` does, and what `last` does in the same transaction."""
         configuration = self._server.configuration()
         peers: list[Peer] = []
         with (
@@ -79,6 +85,7 @@ class StoredPeers(Peers):
             for item, change in enumerate(changes):
                 with _numbered(item):
                     peers.append(_apply(transaction, change, configuration))
+            last(transaction)
         self._converge()
         return peers
 

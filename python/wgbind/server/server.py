@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from wgbind.api.peers import Peers
     from wgbind.api.remote import RemoteServer
     from wgbind.api.status import PeerReport, ServerStatus
-    from wgbind.apply.application import Application, Applied
     from wgbind.apply.document import Document
-    from wgbind.apply.report import ApplyPlan
+    from wgbind.apply.report import Applied, ApplyPlan
     from wgbind.keys import PublicKey
     from wgbind.server.advertised import Advertised
     from wgbind.server.configuration import Configuration
@@ -218,7 +217,10 @@ class Server:
         self, document: Document | Mapping[str, object] | Path, *, prune: bool = False
     ) -> ApplyPlan:
         """Tell what `apply` would change; raises as it does."""
-        return self._application(document, prune=prune).plan
+        from wgbind.apply.application import Application
+        from wgbind.apply.document import document_of
+
+        return Application(self, document_of(document), prune=prune).plan
 
     def apply(
         self, document: Document | Mapping[str, object] | Path, *, prune: bool = False
@@ -238,7 +240,13 @@ class Server:
             ConflictError: a key, address or network is taken, or no address is left.
             StateError: the running server could not apply it, or must be stopped for it.
         """
-        return self._application(document, prune=prune).apply()
+        from wgbind.apply.application import Application
+        from wgbind.apply.document import document_of
+        from wgbind.server.journal import alone
+
+        found = document_of(document)
+        with alone(self.paths):
+            return Application(self, found, prune=prune).apply()
 
     def events(self) -> EventStream:
         """Iterate over what happens to peers from now on, until the server stops.
@@ -329,14 +337,6 @@ class Server:
     ) -> None:
         if self._node is not None:
             self.stop()
-
-    def _application(
-        self, document: Document | Mapping[str, object] | Path, *, prune: bool
-    ) -> Application:
-        from wgbind.apply.application import Application
-        from wgbind.apply.document import document_of
-
-        return Application(self, document_of(document), prune=prune)
 
     def _call(self, call: Callable[[RemoteServer], _Answer]) -> _Answer | None:
         """Call the server in its process; None if it is stopped.

@@ -56,6 +56,11 @@ class Paths:
         return self.config_dir / f"{self.name}.toml"
 
     @property
+    def journal(self) -> Path:
+        """New settings until they are in their place, JSON; see `server.journal`."""
+        return self.config_dir / f"{self.name}.toml.new"
+
+    @property
     def private_key(self) -> Path:
         """The server's private key, unless the settings name another file."""
         return self.config_dir / f"{self.name}.key"
@@ -79,6 +84,11 @@ class Paths:
     def lock(self) -> Path:
         """Locked (flock) while the server runs."""
         return self.run_dir / f"{self.name}.lock"
+
+    @property
+    def apply_lock(self) -> Path:
+        """Locked (flock) while a document is applied."""
+        return self.run_dir / f"{self.name}.apply"
 
     @property
     def record(self) -> Path:

@@ -1,10 +1,10 @@
-"""Peers that are to be removed, kept with all that the store has of them, to be put back."""
+"""Peers that are to be changed or removed, kept with all that the store has, to be put back."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import insert, select
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from wgbind.keys import PublicKey
 
+_Item = TypeVar("_Item")
+
 _AT_ONCE = 500  # SQLite takes 32,766 values in a statement, other databases less
 
 # A peer's own row comes first: the others name it.
@@ -26,6 +28,9 @@ _PARTS = [
     for table in metadata.sorted_tables
     if any(key.column.table is peer_table for key in table.foreign_keys)
 ]
+
+# Whose it is and what it did.
+_DONE = [peer_table.c[name] for name in ("id", "created_at", "rx_bytes", "tx_bytes", "last_seen")]
 
 
 @dataclass(frozen=True)
@@ -50,15 +55,26 @@ def keep(connection: Connection, server: str, keys: Iterable[PublicKey]) -> Kept
 
 
 def put_back(connection: Connection, kept: Kept) -> None:
-    """Write the rows again, as new: whoever reads only what changed has to see them."""
+    """Write the rows again, in place of what there is now of the same peers.
+
+    They are new to whoever reads only what changed. What the peers did meanwhile stays.
+    """
     revision = rows.revision_of(connection)
+    did: dict[int, dict[str, Any]] = {}
+    before = {each["id"]: each["created_at"] for each in kept.rows[peer_table]}
+    for some in _chunks(before):
+        for row in connection.execute(select(*_DONE).where(peer_table.c.id.in_(some))).mappings():
+            if row["created_at"] == before[row["id"]]:  # ids are used again
+                did[row["id"]] = dict(row)
+    rows.delete_all(connection, list(did))
     for table, values in kept.rows.items():
+        if table is peer_table:
+            values = [{**each, **did.get(each["id"], {}), "revision": revision} for each in values]
         if values:
-            new = {"revision": revision} if table is peer_table else {}
-            connection.execute(insert(table), [{**each, **new} for each in values])
+            connection.execute(insert(table), values)
 
 
-def _chunks(items: Iterable[str]) -> Iterator[list[str]]:
+def _chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
     remaining = iter(items)
     while some := list(islice(remaining, _AT_ONCE)):
         yield some

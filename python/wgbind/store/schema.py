@@ -32,7 +32,7 @@ from wgbind.settings.address import Address
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
-HEAD = "0005"  # the newest migration
+HEAD = "0006"  # the newest migration
 
 
 class AddressType(TypeDecorator[Address]):
@@ -168,6 +168,14 @@ peer_group_table = Table(
     ForeignKeyConstraint(["peer_id"], ["peer.id"], ondelete="CASCADE"),
     CheckConstraint("length(name) between 1 and 31", name="name"),
     sqlite_with_rowid=False,  # the primary key is all that is searched
+)
+
+# The token of the latest settings of a server that were kept together with changes of its peers.
+kept_settings_table = Table(
+    "kept_settings",
+    metadata,
+    Column("server", String(15), primary_key=True),
+    Column("token", String(32), nullable=False),
 )
 
 # What a peer's own configuration says other than those of the others: `ClientOverrides` as JSON.

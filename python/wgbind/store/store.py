@@ -18,7 +18,12 @@ from wgbind.store.database import Database
 from wgbind.store.history import Entry
 from wgbind.store.kept import keep, put_back
 from wgbind.store.peer import normal, require_address, require_timely, require_valid
-from wgbind.store.schema import allowed_ip_table, peer_table, removal_table
+from wgbind.store.schema import (
+    allowed_ip_table,
+    kept_settings_table,
+    peer_table,
+    removal_table,
+)
 from wgbind.store.vault import Vault
 
 if TYPE_CHECKING:
@@ -297,17 +302,16 @@ class Store:
         return revised
 
     def keep(self, server: str, keys: Iterable[PublicKey]) -> Kept:
-        """Return all that there is of peers, for `put_back` after they were removed."""
+        """Return all that there is of peers, for `Transaction.put_back`."""
         with self._database.reading() as connection:
             return keep(connection, server, keys)
 
-    def put_back(self, kept: Kept) -> None:
-        """Put peers back that were removed, with all that they had.
-
-        Raises `StoreError` if somebody has taken a name, key or address of theirs meanwhile.
-        """
-        with self._database.writing() as connection:
-            put_back(connection, kept)
+    def kept_settings(self, server: str) -> str | None:
+        """Return the token of the latest `Transaction.keep_settings` of a server that was kept."""
+        found = select(kept_settings_table.c.token).where(kept_settings_table.c.server == server)
+        with self._database.reading() as connection:
+            token: str | None = connection.scalar(found)
+        return token
 
     def _sealed(self, private_key: str) -> bytes:
         """Seal a private key that an older schema had in plain."""
@@ -351,6 +355,21 @@ class Transaction:
         _remove(self._connection, self._server, [row_id])
         self._note(peer, None)
         return peer
+
+    def put_back(self, kept: Kept) -> None:
+        """Make peers what they were, with all that they had, also those that were removed.
+
+        Raises `StoreError` if somebody has taken a name, key or address of theirs meanwhile.
+        """
+        self._addition.settle()
+        put_back(self._connection, kept)
+
+    def keep_settings(self, token: str) -> None:
+        """Note that settings with this token (32 digits) hold if these changes do."""
+        ours = kept_settings_table.c.server == self._server
+        self._connection.execute(delete(kept_settings_table).where(ours))
+        values = {"server": self._server, "token": token}
+        self._connection.execute(insert(kept_settings_table).values(values))
 
     def finish(self) -> None:
         """Write what is not written yet."""
