@@ -1,7 +1,11 @@
-"""Kill a server while it writes what it is asked for, and look at what it knows afterwards.
+"""Kill a server at random moments while it writes what its API is asked for; look what is left.
 
-Usage: killed_server.py SERVER SEED KILLS; prints how many writes were acknowledged. The folders are
-those of the environment, the network namespace is the server's.
+Usage: killed_server.py SERVER SEED KILLS SECONDS
+
+It kills so often, or until the time is over, and once at least. It prints how often it did, how
+many writes were acknowledged, how many were done of which no word came any more, and how often
+settings were on their way. The folders are those of the environment, the network namespace is the
+server's.
 """
 
 from __future__ import annotations
@@ -10,79 +14,125 @@ import os
 import signal
 import sys
 import time
-from itertools import cycle
 from random import Random
-from threading import Event, Thread
-from typing import TYPE_CHECKING
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 
-from wgbind import NewPeer, Server, WgbindError
-from wgbind.store import PeerChanges
+from wgbind import RemoteServer, Server, StateError, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BATCH = 3
-MOST_WRITES = 6
-"""Before which it is killed."""
+NAMES = ["b0", "b1", "b2"]
+MOST_WRITES = 8
+"""Behind which it is killed, in the next one; they are one at least."""
 
 
-def write(server: Server, told: list[int], gone: Event) -> None:
-    """Add, change and remove peers until the server is gone; tell what the batch has come to."""
-    names = [f"b{each}" for each in range(BATCH)]
-    changes = PeerChanges(persistent_keepalive=1, enabled=False)
-    steps: list[Callable[[], object]] = [
-        lambda: server.peers.add_many([NewPeer(name) for name in names]),
-        lambda: server.peers.update_many(dict.fromkeys(names, changes)),
-        lambda: server.peers.remove_many(names),
-    ]
-    for number, step in cycle(enumerate(steps, 1)):
-        # Without a server, the same calls would go on by themselves.
-        if gone.is_set():
-            return
-        try:
-            step()
-        except WgbindError:
-            return
-        told.append(number)
+def document(group: str) -> dict[str, Any]:
+    """Say that there is this group alone, and these peers in it alone."""
+    peer = {"groups": [group], "enabled": True, "persistent_keepalive": 0, "description": ""}
+    return {"settings": {"policy": {"groups": [group]}}, "peers": dict.fromkeys(NAMES, peer)}
 
 
-def progress(server: Server) -> int:
-    """Return how far the one batch is that there may be: all of it must be the same."""
+def change(server: RemoteServer) -> None:
+    """Change peers in several ways in one transaction."""
+    with server.peers.transaction() as transaction:
+        for name in NAMES:
+            transaction.update(name, persistent_keepalive=1)
+            transaction.rotate(name)
+            transaction.disable(name)
+
+
+STEPS: list[Callable[[RemoteServer], object]] = [
+    lambda server: server.apply({**document("one"), "peers": {}}, prune=True),
+    lambda server: server.peers.add(NAMES[0], groups=["one"]),
+    lambda server: server.apply(document("one")),
+    change,
+    lambda server: server.peers.update(NAMES[1], description="changed"),
+    lambda server: server.apply(document("two")),
+    lambda server: server.peers.remove_many(NAMES[:2]),
+]
+"""Each leads from what the one before it leaves, the first from what the last leaves."""
+
+PLAIN, CHANGED = (True, 0, ""), (False, 1, "")
+STATES: list[tuple[str, dict[str, tuple[bool, int, str]]]] = [
+    ("one", {}),
+    ("one", {NAMES[0]: PLAIN}),
+    ("one", dict.fromkeys(NAMES, PLAIN)),
+    ("one", dict.fromkeys(NAMES, CHANGED)),
+    ("one", {**dict.fromkeys(NAMES, CHANGED), NAMES[1]: (False, 1, "changed")}),
+    ("two", dict.fromkeys(NAMES, PLAIN)),
+    ("two", {NAMES[2]: PLAIN}),
+]
+"""What each leaves: the one group of the settings, which is that of all peers, and these."""
+
+
+def state(server: RemoteServer) -> int:
+    """Return which step the server is behind; it must be one."""
+    (group,) = server.info().groups
     peers = server.peers.list()
-    if not peers:
-        return 3
-    assert len(peers) == BATCH, peers
-    (state,) = {(peer.enabled, peer.persistent_keepalive > 0) for peer in peers}
-    return {(True, False): 1, (False, True): 2}[state]
+    assert {each for peer in peers for each in peer.groups} <= {group}, (group, peers)
+    addresses = [address for peer in peers for address in peer.addresses]
+    assert len(set(addresses)) == len(addresses) == 2 * len(peers), peers
+    found = {
+        peer.name: (peer.enabled, peer.persistent_keepalive, peer.description) for peer in peers
+    }
+    return STATES.index((group, found))
 
 
-def main(name: str, seed: int, kills: int) -> None:
+def write(server: RemoteServer, done: int, told: list[int], ended: list[StateError]) -> None:
+    """Do one step after the other until the server is gone; tell of each that is done."""
+    while not ended:
+        done = (done + 1) % len(STEPS)
+        try:
+            STEPS[done](server)
+        except StateError as error:
+            ended.append(error)
+        else:
+            told.append(done)
+
+
+def killed(server: Server, remote: RemoteServer, pid: int, random: Random) -> list[int]:
+    """Write, kill the server meanwhile; return which step it was behind, and those it told of."""
+    told = [state(remote)]
+    ended: list[StateError] = []
+    writer = Thread(target=write, args=(remote, told[0], told, ended))
+    writer.start()
+    wanted = 1 + random.randrange(MOST_WRITES)
+    while len(told) <= wanted and writer.is_alive():
+        time.sleep(0.001)
+    time.sleep(random.random() * 0.03)
+    assert not ended, ended
+    os.kill(pid, signal.SIGKILL)
+    writer.join()
+    while server.pid() is not None:
+        time.sleep(0.001)
+    return told
+
+
+def main(name: str, seed: int, most: int, seconds: float) -> None:
     random = Random(seed)  # noqa: S311  not for secrets
     server = Server(name)
-    writes = 0
-    for _ in range(kills):
+    server.apply({**document("two"), "peers": {NAMES[2]: {"groups": ["two"]}}})
+    end = time.monotonic() + seconds
+    kills = writes = untold = under_way = 0
+    told = [len(STEPS) - 1]
+    while True:
         pid = server.spawn()
-        told: list[int] = []
-        gone = Event()
-        writer = Thread(target=write, args=(server, told, gone))
-        writer.start()
-        before = random.randrange(MOST_WRITES)
-        while len(told) < before and writer.is_alive():
-            time.sleep(0.001)
-        time.sleep(random.random() * 0.02)
-        os.kill(pid, signal.SIGKILL)
-        gone.set()
-        while server.pid() is not None:
-            time.sleep(0.001)
-        writer.join()
-        last = told[-1] if told else 3
-        found = progress(server)
-        # What was told, or the write behind it, of which no word came any more.
-        assert found in (last, last % 3 + 1), (last, found)
-        writes += len(told)
-        server.peers.remove_many([peer.name for peer in server.peers.list()])
-    print(writes)
+        with connect(name) as remote:
+            found = state(remote)
+            # What was told last, or the write behind it, of which no word came any more.
+            assert found in (told[-1], (told[-1] + 1) % len(STEPS)), (told, found)
+            untold += found != told[-1]
+            if kills == most or (kills and time.monotonic() > end):
+                break
+            told = killed(server, remote, pid, random)
+        under_way += server.paths.journal.exists()
+        kills += 1
+        writes += len(told) - 1
+    server.stop()
+    print(kills, writes, untold, under_way)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))

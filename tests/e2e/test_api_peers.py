@@ -1,9 +1,8 @@
 """The peers of a server: the same by each way to them, in its process, beside it and from afar."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_network
@@ -11,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from e2e.ways import WAYS, by
 from harness import Api, make_server, running_api
 from wgbind import (
-    AsyncServer,
     ConflictError,
     InputError,
     NewPeer,
@@ -23,52 +22,11 @@ from wgbind import (
     PrivateKey,
     Server,
     ServerHandle,
-    Transaction,
     WgbindError,
     connect,
     connect_async,
 )
 from wgbind.settings.client import ClientOverrides
-
-WAYS = ["in-process", "unix", "tcp", "asyncio", "stopped"]
-
-
-class Awaited:
-    """An asynchronous handle, or its peers, that a loop waits for: as if it were synchronous."""
-
-    def __init__(self, inner: Any, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
-        self._inner = inner
-        self._run = run
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._inner, name)
-        if name == "peers":
-            return Awaited(found, self._run)
-        return (
-            (lambda *args, **named: self._run(found(*args, **named))) if callable(found) else found
-        )
-
-    @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        block = self._inner.transaction()
-        transaction = self._run(block.__aenter__())
-        try:
-            yield transaction
-        except BaseException as error:
-            self._run(block.__aexit__(type(error), error, error.__traceback__))
-            raise
-        self._run(block.__aexit__(None, None, None))
-
-
-@contextmanager
-def awaited(handle: AsyncServer) -> Iterator[Any]:
-    loop = asyncio.new_event_loop()
-    try:
-        server = loop.run_until_complete(handle.__aenter__())
-        yield Awaited(server, loop.run_until_complete)
-        loop.run_until_complete(handle.__aexit__(None, None, None))
-    finally:
-        loop.close()
 
 
 @pytest.fixture(scope="module")
@@ -80,24 +38,6 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Server:
     return make_server(tmp_path_factory.mktemp("stopped"))
-
-
-@contextmanager
-def by(way: str, api: Api, stopped: Server) -> Iterator[ServerHandle]:
-    paths = api.server.paths
-    if way == "in-process":
-        yield api.server
-    elif way == "unix":
-        with connect(paths.name, paths=paths) as remote:
-            yield remote
-    elif way == "tcp":
-        with connect(api.url, token=api.token, authorities=api.certificate) as remote:
-            yield remote
-    elif way == "asyncio":
-        with awaited(connect_async(paths.name, paths=paths)) as waiting:
-            yield waiting
-    else:
-        yield stopped
 
 
 @pytest.fixture(params=WAYS)

@@ -20,6 +20,8 @@ from wgbind.api.firewall import FirewallReport
 from wgbind.api.listener import UnixListener
 from wgbind.api.peers import Peers
 from wgbind.api.status import ServerInfo, ServerStatus
+from wgbind.apply.document import Document
+from wgbind.apply.report import Applied, ApplyPlan
 from wgbind.keys import PrivateKey
 
 KEY = PrivateKey.generate().public_key()
@@ -95,6 +97,12 @@ class OnlyEvents:
         raise NotImplementedError
 
     def firewall(self) -> FirewallReport:
+        raise NotImplementedError
+
+    def plan(self, document: Document, *, prune: bool = False) -> ApplyPlan:
+        raise NotImplementedError
+
+    def apply(self, document: Document, *, prune: bool = False) -> Applied:
         raise NotImplementedError
 
     def converge(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from wgbind.api.apply_routes import apply_routes
 from wgbind.api.metrics_routes import metrics_routes
 from wgbind.api.node import Node
 from wgbind.api.outcome import STALE, Failure, StaleError, input_error
@@ -47,7 +48,7 @@ def make_app(node: Node) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
-    for routes in (server_routes(node), peer_routes(node)):
+    for routes in (server_routes(node), peer_routes(node), apply_routes(node)):
         app.include_router(routes, prefix="/v1")
     app.include_router(metrics_routes(node))
 

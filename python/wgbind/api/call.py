@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from wgbind.api.change import Change
+    from wgbind.apply.document import Document
+    from wgbind.apply.report import Applied, ApplyPlan
     from wgbind.settings.wg_quick import ClientConfiguration
     from wgbind.store.peer import Peer, PeerChanges
 
@@ -106,6 +108,23 @@ def reload() -> Call[tuple[str, ...]]:
     return Call("POST", "/v1/reload", _problems)
 
 
+def plan(document: Document, *, prune: bool) -> Call[ApplyPlan]:
+    """Ask what a document would change; raises `InputError` for what the API does not take."""
+    from wgbind.apply.report import ApplyPlan
+
+    return _document("/v1/plan", document, prune, ApplyPlan.model_validate_json)
+
+
+def apply_document(document: Document, *, prune: bool) -> Call[Applied]:
+    """Ask to make the server what a document says; raises as `plan` does."""
+    from wgbind.api.apply_record import AppliedRecord
+
+    def applied(body: bytes) -> Applied:
+        return AppliedRecord.model_validate_json(body).applied()
+
+    return _document("/v1/apply", document, prune, applied)
+
+
 def get(server: str, which: str | PublicKey) -> Call[tuple[Peer, str]]:
     """Ask for a peer, and the tag of what it is now."""
     return Call(
@@ -176,6 +195,19 @@ def client_configurations(
     keys = tuple(str(peer.public_key) for peer in peers)
     request = ConfigurationsRequest(peers=keys, endpoint=endpoint)
     return Call("POST", "/v1/configurations", parse, request.model_dump_json())
+
+
+def _document(
+    path: str, document: Document, prune: bool, parse: Callable[[bytes], _Answer]
+) -> Call[_Answer]:
+    document.require_live()
+    return Call(
+        "POST",
+        f"{path}?{urlencode({'prune': str(prune).lower()})}",
+        lambda body, _: parse(body),
+        document.model_dump_json(exclude_unset=True),
+        patience=PATIENCE_SECONDS + len(document.peers or ()) / SLOWEST_PER_SECOND,
+    )
 
 
 def _peers(body: bytes, _headers: Mapping[str, str]) -> Sequence[Peer]:

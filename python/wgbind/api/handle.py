@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from wgbind.api.event_stream import EventStream
     from wgbind.api.firewall import FirewallReport
     from wgbind.api.peers import Peers
     from wgbind.api.status import PeerReport, ServerStatus
+    from wgbind.apply.document import Document
+    from wgbind.apply.report import Applied, ApplyPlan
     from wgbind.keys import PublicKey
 
 
@@ -36,6 +41,19 @@ class ServerHandle(Protocol):
         """Iterate over what happens to peers from now on, until the server stops.
 
         Raises `StateError` if it does not run, and while iterating if it is killed.
+        """
+
+    def plan(
+        self, document: Document | Mapping[str, object] | Path, *, prune: bool = False
+    ) -> ApplyPlan:
+        """Tell what `apply` would change; raises as it does."""
+
+    def apply(
+        self, document: Document | Mapping[str, object] | Path, *, prune: bool = False
+    ) -> Applied:
+        """Make the server what a document says: all of it or nothing; see `Server.apply`.
+
+        A handle of `connect` takes of the settings the sections policy, pool and client.
         """
 
     def converge(self) -> tuple[str, ...]:

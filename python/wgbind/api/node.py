@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from wgbind.api.firewall import FirewallReport
     from wgbind.api.peers import Peers
     from wgbind.api.status import ServerInfo, ServerStatus
+    from wgbind.apply.document import Document
+    from wgbind.apply.report import Applied, ApplyPlan
 
 
 class Node(Protocol):
@@ -36,6 +38,12 @@ class Node(Protocol):
 
     def firewall(self) -> FirewallReport:
         """Read the rules in force."""
+
+    def plan(self, document: Document, *, prune: bool = False) -> ApplyPlan:
+        """Tell what `apply` would change; raises as it does."""
+
+    def apply(self, document: Document, *, prune: bool = False) -> Applied:
+        """Make it what a document says, all or nothing. Raises `WgbindError`."""
 
     def converge(self) -> tuple[str, ...]:
         """Bring the host to what the store says; return the problems that are left."""

@@ -11,7 +11,8 @@ from wgbind.api.outcome import StaleError
 from wgbind.api.peers import Peers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from typing_extensions import Self
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from wgbind.api.connection import Gate
     from wgbind.api.firewall import FirewallReport
     from wgbind.api.status import PeerReport, ServerInfo, ServerStatus
+    from wgbind.apply.document import Document
+    from wgbind.apply.report import Applied, ApplyPlan
     from wgbind.keys import PublicKey
     from wgbind.settings.wg_quick import ClientConfiguration
     from wgbind.store.peer import Peer
@@ -61,6 +64,30 @@ class RemoteServer:
     def firewall_in_force(self) -> FirewallReport:
         """Describe the rules that the server has applied."""
         return self.call(call.firewall())
+
+    def plan(
+        self, document: Document | Mapping[str, object] | Path, *, prune: bool = False
+    ) -> ApplyPlan:
+        """Tell what `apply` would change; raises as it does."""
+        from wgbind.apply.document import document_of
+
+        found = document_of(document)
+        with found.located():
+            return self.call(call.plan(found, prune=prune))
+
+    def apply(
+        self, document: Document | Mapping[str, object] | Path, *, prune: bool = False
+    ) -> Applied:
+        """Make the server what a document says, as `Server.apply` does.
+
+        Of the settings it may name policy, pool and client; the rest is for who may write the
+        server's files.
+        """
+        from wgbind.apply.document import document_of
+
+        found = document_of(document)
+        with found.located():
+            return self.call(call.apply_document(found, prune=prune))
 
     def converge(self) -> tuple[str, ...]:
         """Let it apply what the store says now; return the problems that are left."""

@@ -193,7 +193,7 @@ class Application:
 
     def _located(self, error: WgbindError, changes: Sequence[Change]) -> WgbindError:
         """Say where in the document the change stands that was refused."""
-        if error.item is None or error.item >= len(changes):
+        if error.item is None:
             return error
         change = changes[error.item]
         if isinstance(change, NewPeer):
@@ -201,10 +201,13 @@ class Application:
         else:
             number = error.item - len(self._difference.removed)
             if number < 0:
+                error.item = None
                 return error
             name = self._difference.changed[number][0].name
         place = self._document.source.at("peers", name)
-        return type(error)(f"{place}key peers.{name}: {error}")
+        located = type(error)(f"{place}key peers.{name}: {error}")
+        located.item = list(self._document.peers or ()).index(name)
+        return located
 
 
 class _Home:

@@ -1,6 +1,8 @@
 """The document: what its author wants a server to be. What it does not name, it leaves alone."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta, timezone
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -27,7 +29,7 @@ from wgbind.api.wire import (
 )
 from wgbind.apply import source
 from wgbind.apply.source import Source
-from wgbind.errors import InputError
+from wgbind.errors import InputError, WgbindError
 from wgbind.keys import PresharedKey
 from wgbind.settings.client import DEFAULT, ClientOverrides
 from wgbind.settings.mistake import mistakes_of
@@ -36,6 +38,13 @@ from wgbind.settings.section import Section, as_value_error
 from wgbind.store.expiry import parse_expiry, utc_text
 
 NONE, NEVER = "none", "never"
+
+LIVE = ("policy", "pool", "client")
+"""The sections of the settings that the API takes: what peers get, and may.
+
+The others say who may use the API, what runs as root, which files are read, and where the server
+is: they are for who may write the server's files.
+"""
 
 
 def _parse_preshared_key(value: object) -> PresharedKey | bool:
@@ -181,6 +190,39 @@ class Document(Section):
     def source(self) -> Source:
         """Where it comes from."""
         return self._source
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it names no section of the settings that the API does not take."""
+        return self.settings.keys() <= set(LIVE)
+
+    def require_live(self) -> None:
+        """Refuse a section of the settings that the API does not take; raise `InputError`."""
+        for name in self.settings:
+            if name not in LIVE:
+                raise InputError(
+                    f"{self.source.at('settings', name)}key settings.{name}: the API takes the "
+                    f"sections {', '.join(LIVE)}; `wgbind apply` takes it from who may write the "
+                    "server's files"
+                )
+
+    @contextmanager
+    def located(self) -> Iterator[None]:
+        """Say where in its file that stands which a server refuses, who does not have the file."""
+        try:
+            yield
+        except WgbindError as error:
+            place = self._place_of(error)
+            if not place:
+                raise
+            raise type(error)(f"{place}{error}") from None
+
+    def _place_of(self, error: WgbindError) -> str:
+        names = list(self.peers or ())
+        if error.item is not None and error.item < len(names):
+            return self.source.at("peers", names[error.item])
+        key = re.match(r"key (settings[^\s:]*): ", str(error))
+        return self.source.at(*key[1].split(".")) if key else ""
 
     def keyless(self, name: str) -> bool:
         """Tell whether a peer of that name, if it is new, gets a key pair made here."""

@@ -193,11 +193,17 @@ def hand_out(
 
 def require_place_for_keys(server: Server, made: Sequence[str], out: Path | None) -> None:
     """Refuse to make private keys, for peers of these names, that nobody would ever see."""
-    from wgbind.errors import InputError
+    from wgbind.errors import InputError, NotFoundError, PrivilegeError
 
-    if not made or out is not None or not server.paths.settings.exists():
+    if not made or out is not None:
         return
-    if not server.configuration().settings.client.store_private_keys:
+    try:
+        kept = server.configuration().settings.client.store_private_keys
+    except NotFoundError:
+        return
+    except PrivilegeError:  # who is let in at the control socket alone
+        kept = False
+    if not kept:
         raise InputError(
             f"{len(made)} new peers, {made[0]} the first, get a private key that is shown this "
             "once; give --out DIRECTORY or FILE.zip, or their public keys"

@@ -25,7 +25,7 @@ from wgbind.server.events import EventReader
 from wgbind.server.expiry import Expiry
 from wgbind.server.firewall import firewall_report
 from wgbind.server.hooks import Hooks
-from wgbind.server.journal import recover
+from wgbind.server.journal import alone, recover
 from wgbind.server.limits import Limits
 from wgbind.server.listeners import make_listeners
 from wgbind.server.lock import Lock
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
     from wgbind.api.firewall import FirewallReport
     from wgbind.api.status import ServerStatus
+    from wgbind.apply.document import Document
+    from wgbind.apply.report import Applied, ApplyPlan
     from wgbind.keys import PublicKey
     from wgbind.server.advertised import Advertised
     from wgbind.server.limits import Limit
@@ -233,6 +235,25 @@ class Node:
         settings = self._configuration.settings
         policy = resolve(self.paths.name, settings, (), host_view())
         return firewall_report(policy, firewall.current(self.paths.name) or firewall.Counters({}))
+
+    def pid(self) -> int:
+        """Return the number of this process."""
+        return os.getpid()
+
+    def plan(self, document: Document, *, prune: bool = False) -> ApplyPlan:
+        """Tell what `apply` would change; raises as it does."""
+        from wgbind.apply.application import Application
+
+        self._settle()
+        return Application(self, document, prune=prune).plan
+
+    def apply(self, document: Document, *, prune: bool = False) -> Applied:
+        """Make it what a document says, all or nothing; raises as `Server.apply` does."""
+        from wgbind.apply.application import Application
+
+        with alone(self.paths), self._converging:
+            self._settle()
+            return Application(self, document, prune=prune).apply()
 
     def converge(self) -> tuple[str, ...]:
         """Bring device and host to what the store says now; return what could not be done.

@@ -217,10 +217,18 @@ class Server:
         self, document: Document | Mapping[str, object] | Path, *, prune: bool = False
     ) -> ApplyPlan:
         """Tell what `apply` would change; raises as it does."""
-        from wgbind.apply.application import Application
         from wgbind.apply.document import document_of
 
-        return Application(self, document_of(document), prune=prune).plan
+        found = document_of(document)
+        if self._node is not None:
+            return self._node.plan(found, prune=prune)
+        if found.is_live:
+            plan = self._call(lambda remote: remote.plan(found, prune=prune))
+            if plan is not None:
+                return plan
+        from wgbind.apply.application import Application
+
+        return Application(self, found, prune=prune).plan
 
     def apply(
         self, document: Document | Mapping[str, object] | Path, *, prune: bool = False
@@ -240,11 +248,19 @@ class Server:
             ConflictError: a key, address or network is taken, or no address is left.
             StateError: the running server could not apply it, or must be stopped for it.
         """
-        from wgbind.apply.application import Application
         from wgbind.apply.document import document_of
-        from wgbind.server.journal import alone
 
         found = document_of(document)
+        if self._node is not None:
+            return self._node.apply(found, prune=prune)
+        if found.is_live:
+            applied = self._call(lambda remote: remote.apply(found, prune=prune))
+            if applied is not None:
+                return applied
+        # A server that runs does not take the rest from its API: it is told to read its files.
+        from wgbind.apply.application import Application
+        from wgbind.server.journal import alone
+
         with alone(self.paths):
             return Application(self, found, prune=prune).apply()
 
