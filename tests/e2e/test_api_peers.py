@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from wgbind import (
     PrivateKey,
     Server,
     ServerHandle,
+    StoreError,
     WgbindError,
     connect,
     connect_async,
@@ -269,3 +271,27 @@ def test_status_and_rules_are_told(server: ServerHandle) -> None:
     in_force = server.firewall_in_force()
     assert in_force is None or in_force.name == server.name
     assert server.converge() == ()
+
+
+def test_without_the_key_of_stored_private_keys_all_else_goes_on(tmp_path: Path) -> None:
+    server = make_server(tmp_path, ("store_private_keys = false", "store_private_keys = true"))
+    with server, connect(server.name, paths=server.paths) as remote:
+        key = remote.peers.add("phone").private_key
+        assert key is not None
+        assert remote.peers.get("phone").private_key is None
+        (listed,) = remote.peers.list(private_keys=True)
+        assert listed == remote.peers.get("phone", private_keys=True)
+        assert listed.private_key == key
+        assert remote.peers.client_configuration(remote.peers.get("phone")).private_key == key
+        server.paths.stored_keys.unlink()
+        peer = remote.peers.edit("phone", lambda old: replace(old, description="x"))
+        assert [*remote.peers.list(), remote.peers.get("phone")] == [peer, peer]
+        assert remote.peer_report("phone").description == "x"
+        for ask in (
+            lambda: remote.peers.get("phone", private_keys=True),
+            lambda: remote.peers.list(private_keys=True),
+            lambda: remote.peers.client_configuration(peer),
+        ):
+            with pytest.raises(StoreError, match="is missing; restore the file"):
+                ask()
+        remote.peers.remove("phone")

@@ -125,18 +125,23 @@ def apply_document(document: Document, *, prune: bool) -> Call[Applied]:
     return _document("/v1/apply", document, prune, applied)
 
 
-def get(server: str, which: str | PublicKey) -> Call[tuple[Peer, str]]:
+def get(
+    server: str, which: str | PublicKey, *, private_keys: bool = False
+) -> Call[tuple[Peer, str]]:
     """Ask for a peer, and the tag of what it is now."""
+    query = {**_SECRETS, "private_keys": str(private_keys).lower()}
     return Call(
         "GET",
-        f"{_peer_path(server, which)}?{urlencode(_SECRETS)}",
+        f"{_peer_path(server, which)}?{urlencode(query)}",
         lambda body, headers: (PeerRecord.model_validate_json(body).peer(), headers.get(TAG, "")),
     )
 
 
-def list_peers(group: str | None, enabled: bool | None) -> Call[Sequence[Peer]]:
+def list_peers(
+    group: str | None, enabled: bool | None, *, private_keys: bool
+) -> Call[Sequence[Peer]]:
     """Ask for the peers, all or some."""
-    query = dict(_SECRETS)
+    query = {**_SECRETS, "private_keys": str(private_keys).lower()}
     if group is not None:
         query["group"] = group
     if enabled is not None:

@@ -48,6 +48,10 @@ _Secrets: TypeAlias = Annotated[
     bool, Query(description="Whether the answer has preshared and stored private keys.")
 ]
 
+_PrivateKeys: TypeAlias = Annotated[
+    bool, Query(description="With secrets: whether stored private keys are among them.")
+]
+
 
 def peer_routes(node: Node) -> APIRouter:
     """Build the routes that answer for `node`."""
@@ -62,9 +66,10 @@ def peer_routes(node: Node) -> APIRouter:
         group: Annotated[str | None, Query(description="Only who is in this group.")] = None,
         enabled: Annotated[bool | None, Query(description="Only who is, or is not.")] = None,
         secrets: _Secrets = False,
+        private_keys: _PrivateKeys = True,
     ) -> PeersRecord:
         """List the peers, by name."""
-        found = peers.list(group=group, enabled=enabled)
+        found = peers.list(group=group, enabled=enabled, private_keys=secrets and private_keys)
         return PeersRecord(peers=tuple(PeerRecord.of(peer, secrets=secrets) for peer in found))
 
     @routes.post("/peers", status_code=201)
@@ -73,9 +78,14 @@ def peer_routes(node: Node) -> APIRouter:
         return after(peers.add_many([new.change()])[0], secrets=True)
 
     @routes.get("/peers/{which}")
-    def get_peer(which: _Which, response: Response, secrets: _Secrets = False) -> PeerRecord:
+    def get_peer(
+        which: _Which,
+        response: Response,
+        secrets: _Secrets = False,
+        private_keys: _PrivateKeys = True,
+    ) -> PeerRecord:
         """Describe a peer as the store has it; the header ETag stands for what it is now."""
-        peer = peers.get(which)
+        peer = peers.get(which, private_keys=secrets and private_keys)
         response.headers[TAG] = _tag(peer)
         return PeerRecord.of(peer, secrets=secrets)
 

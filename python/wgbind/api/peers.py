@@ -64,12 +64,24 @@ class Peers(ABC):
         """
 
     @abstractmethod
-    def get(self, which: str | PublicKey) -> Peer:
-        """Return a peer."""
+    def get(self, which: str | PublicKey, *, private_keys: bool = False) -> Peer:
+        """Return a peer; with the private key that is stored, if there is, only on demand.
+
+        Raises `StoreError` if that cannot be opened.
+        """
 
     @abstractmethod
-    def list(self, *, group: str | None = None, enabled: bool | None = None) -> Sequence[Peer]:
-        """Return all peers, by name, or those in a group, or that are enabled or disabled."""
+    def list(
+        self,
+        *,
+        group: str | None = None,
+        enabled: bool | None = None,
+        private_keys: bool = False,
+    ) -> Sequence[Peer]:
+        """Return all peers, by name, or those in a group, or that are enabled or disabled.
+
+        Private keys are there, and raise, as `get` says.
+        """
 
     @abstractmethod
     def groups(self) -> Sequence[str]:
@@ -79,7 +91,10 @@ class Peers(ABC):
     def client_configurations(
         self, peers: Iterable[Peer], *, endpoint: str | None = None
     ) -> Sequence[ClientConfiguration]:
-        """Write down what the peers' own ends have to know, as `client_configuration` does."""
+        """Write down what the peers' own ends have to know, as `client_configuration` does.
+
+        A peer without its private key gets the one that is stored, if there is.
+        """
 
     def client_configuration(
         self, peer: Peer, *, endpoint: str | None = None

@@ -148,13 +148,20 @@ class RemotePeers(Peers):
             except StaleError:
                 which = old.public_key
 
-    def get(self, which: str | PublicKey) -> Peer:
+    def get(self, which: str | PublicKey, *, private_keys: bool = False) -> Peer:
         """As `Peers` says."""
-        return self._server.call(call.get(self._server.name, which))[0]
+        found = call.get(self._server.name, which, private_keys=private_keys)
+        return self._server.call(found)[0]
 
-    def list(self, *, group: str | None = None, enabled: bool | None = None) -> Sequence[Peer]:
+    def list(
+        self,
+        *,
+        group: str | None = None,
+        enabled: bool | None = None,
+        private_keys: bool = False,
+    ) -> Sequence[Peer]:
         """As `Peers` says."""
-        return self._server.call(call.list_peers(group, enabled))
+        return self._server.call(call.list_peers(group, enabled, private_keys=private_keys))
 
     def groups(self) -> Sequence[str]:
         """As `Peers` says."""

@@ -163,15 +163,21 @@ class AsyncPeers:
             except StaleError:
                 which = old.public_key
 
-    async def get(self, which: str | PublicKey) -> Peer:
-        """Return a peer."""
-        return (await self._server.call(call.get(self._server.name, which)))[0]
+    async def get(self, which: str | PublicKey, *, private_keys: bool = False) -> Peer:
+        """Return a peer, as `Peers.get` does."""
+        found = call.get(self._server.name, which, private_keys=private_keys)
+        return (await self._server.call(found))[0]
 
     async def list(
-        self, *, group: str | None = None, enabled: bool | None = None
+        self,
+        *,
+        group: str | None = None,
+        enabled: bool | None = None,
+        private_keys: bool = False,
     ) -> Sequence[Peer]:
-        """Return all peers, by name, or those in a group, or that are enabled or disabled."""
-        return await self._server.call(call.list_peers(group, enabled))
+        """Return all peers, by name, or some, as `Peers.list` does."""
+        found = call.list_peers(group, enabled, private_keys=private_keys)
+        return await self._server.call(found)
 
     async def groups(self) -> Sequence[str]:
         """Return the names of the groups that the settings name."""

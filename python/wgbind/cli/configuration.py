@@ -114,7 +114,7 @@ def qr(
     from wgbind.settings.qr import terminal
 
     opened = open_server(server)
-    peer = opened.peers.get(name)
+    peer = opened.peers.get(name, private_keys=True)
     if peer.private_key is None:
         raise InputError(
             f"peer {peer.name}: its private key is not stored here, and a code without it is of no "
@@ -142,19 +142,19 @@ def print_configuration(
     server: Server, peer: Peer, *, endpoint: str | None = None, qr: bool | None, as_json: bool
 ) -> None:
     """Print the configuration on standard output, and what to know of it on standard error."""
-    if peer.private_key is not None:
+    (configuration,) = server.peers.client_configurations([peer], endpoint=endpoint)
+    if configuration.private_key is not None:
         warn_if_readable()
-    (report,) = _reports(server, [peer], endpoint)
     if as_json:
-        print_json(report)
+        print_json(_report(peer, configuration, endpoint))
         return
-    text = str(report["configuration"])
+    text = configuration.text()
     typer.echo(text, nl=False)
-    if qr or (qr is None and sys.stdout.isatty() and peer.private_key is not None):
+    if qr or (qr is None and sys.stdout.isatty() and configuration.private_key is not None):
         from wgbind.settings.qr import terminal
 
         typer.echo(terminal(text))
-    if peer.private_key is None:
+    if configuration.private_key is None:
         remark(f"Its private key is not stored here: {peer.name} puts it in the comment's place.")
     advertised = server.advertised(endpoint)
     if advertised.remark is not None:
@@ -247,14 +247,18 @@ def _file_name(name: str, way: str | None, ways: Sequence[str | None]) -> str:
 
 
 def _reports(server: Server, peers: Sequence[Peer], way: str | None) -> list[dict[str, object]]:
-    from wgbind.server.report import stored_peer_report
-
     configurations = server.peers.client_configurations(peers, endpoint=way)
     return [
-        {
-            "peer": stored_peer_report(peer).model_dump(mode="json"),
-            "configuration": configuration.text(),
-            **({} if way is None else {"endpoint": way}),
-        }
+        _report(peer, configuration, way)
         for peer, configuration in zip(peers, configurations, strict=True)
     ]
+
+
+def _report(peer: Peer, configuration: ClientConfiguration, way: str | None) -> dict[str, object]:
+    from wgbind.server.report import stored_peer_report
+
+    return {
+        "peer": stored_peer_report(peer).model_dump(mode="json"),
+        "configuration": configuration.text(),
+        **({} if way is None else {"endpoint": way}),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
@@ -97,10 +98,12 @@ def chosen(server: Server, names: Sequence[str] | None, selection: Selection) ->
     return [peer.name for peer in found if peer.name is not None]
 
 
-def peers_of(server: Server, which: Sequence[str]) -> Sequence[Peer]:
-    """Return peers by their names or keys; raise `NotFoundError`."""
+def peers_of(server: Server, which: Sequence[str], *, private_keys: bool = False) -> Sequence[Peer]:
+    """Return peers by their names or keys, as `Peers.get` does."""
+    get = partial(server.peers.get, private_keys=private_keys)
     if len(which) <= 1:
-        return [server.peers.get(each) for each in which]
-    known = {key: peer for peer in server.peers.list() for key in (peer.name, str(peer.public_key))}
+        return [get(each) for each in which]
+    found = server.peers.list(private_keys=private_keys)
+    known = {key: peer for peer in found for key in (peer.name, str(peer.public_key))}
     # Another form of a key is the store's to read, and what is missing its to say.
-    return [known[each] if each in known else server.peers.get(each) for each in which]
+    return [known[each] if each in known else get(each) for each in which]

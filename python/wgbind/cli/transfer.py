@@ -132,7 +132,8 @@ def export(
     from wgbind.server.handout import write_new
 
     opened = open_server(server)
-    peers = _exported(opened, names, (match, in_group, state, silent_since, expires_before))
+    options = (match, in_group, state, silent_since, expires_before)
+    peers = _exported(opened, names, options, private_keys=secrets)
     if out is not None and out.suffix == ".zip":
         hand_out(opened, peers, out)
         typer.echo(f"Configurations of {len(peers)} peers are in {out}.")
@@ -151,11 +152,13 @@ def _exported(
     server: Server,
     names: Sequence[str] | None,
     options: tuple[str | None, str | None, object, str | None, str | None],
+    *,
+    private_keys: bool,
 ) -> Sequence[Peer]:
     conditions = selection(*options)  # type: ignore[arg-type]
     if not names and not conditions:
-        return server.peers.list()
-    return peers_of(server, chosen(server, names, conditions))
+        return server.peers.list(private_keys=private_keys)
+    return peers_of(server, chosen(server, names, conditions), private_keys=private_keys)
 
 
 def _form(out: Path | None, form: ExportForm | None) -> ExportForm:

@@ -102,15 +102,21 @@ class StoredPeers(Peers):
         self._converge()
         return peer
 
-    def get(self, which: str | PublicKey) -> Peer:
+    def get(self, which: str | PublicKey, *, private_keys: bool = False) -> Peer:
         """As `Peers` says."""
         with self._open(self._server.configuration()) as store:
-            return store.peer(self._server.name, which)
+            return store.peer(self._server.name, which, private_keys=private_keys)
 
-    def list(self, *, group: str | None = None, enabled: bool | None = None) -> Sequence[Peer]:
+    def list(
+        self,
+        *,
+        group: str | None = None,
+        enabled: bool | None = None,
+        private_keys: bool = False,
+    ) -> Sequence[Peer]:
         """As `Peers` says."""
         with self._open(self._server.configuration()) as store:
-            peers = store.peers(self._server.name)
+            peers = store.peers(self._server.name, private_keys=private_keys)
         return [
             peer
             for peer in peers
@@ -131,9 +137,10 @@ class StoredPeers(Peers):
         # Of the others, what is behind them is all that one end has to know.
         with self._open(configuration) as store:
             sites = store.sites(self._server.name)
+            complete = store.with_private_keys(peers)
         return [
             client_configuration(configuration.settings, public_key, advertised, peer, sites)
-            for peer in peers
+            for peer in complete
         ]
 
     def _open(self, configuration: Configuration) -> Store:

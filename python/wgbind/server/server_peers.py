@@ -40,13 +40,21 @@ class ServerPeers(Peers):
         """As `Peers` says."""
         return self._server.with_peers(lambda peers: peers.edit(which, edit))
 
-    def get(self, which: str | PublicKey) -> Peer:
+    def get(self, which: str | PublicKey, *, private_keys: bool = False) -> Peer:
         """As `Peers` says."""
-        return self._server.with_peers(lambda peers: peers.get(which))
+        return self._server.with_peers(lambda peers: peers.get(which, private_keys=private_keys))
 
-    def list(self, *, group: str | None = None, enabled: bool | None = None) -> Sequence[Peer]:
+    def list(
+        self,
+        *,
+        group: str | None = None,
+        enabled: bool | None = None,
+        private_keys: bool = False,
+    ) -> Sequence[Peer]:
         """As `Peers` says."""
-        return self._server.with_peers(lambda peers: peers.list(group=group, enabled=enabled))
+        return self._server.with_peers(
+            lambda peers: peers.list(group=group, enabled=enabled, private_keys=private_keys)
+        )
 
     def groups(self) -> Sequence[str]:
         """As `Peers` says."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select
 
@@ -12,15 +11,11 @@ from wgbind.store import rows
 from wgbind.store.schema import metadata, peer_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from sqlalchemy import Connection, Table
 
     from wgbind.keys import PublicKey
-
-_Item = TypeVar("_Item")
-
-_AT_ONCE = 500  # SQLite takes 32,766 values in a statement, other databases less
 
 # A peer's own row comes first: the others name it.
 _PARTS = [
@@ -43,7 +38,7 @@ class Kept:
 def keep(connection: Connection, server: str, keys: Iterable[PublicKey]) -> Kept:
     """Read all that there is of the peers of a server with these keys."""
     kept: dict[Table, list[dict[str, Any]]] = {table: [] for table in (peer_table, *_PARTS)}
-    for some in _chunks(map(str, keys)):
+    for some in rows.chunks(map(str, keys)):
         ours = (peer_table.c.server == server) & peer_table.c.public_key.in_(some)
         found = connection.execute(select(peer_table).where(ours)).mappings()
         kept[peer_table] += map(dict, found)
@@ -62,7 +57,7 @@ def put_back(connection: Connection, kept: Kept) -> None:
     revision = rows.revision_of(connection)
     did: dict[int, dict[str, Any]] = {}
     before = {each["id"]: each["created_at"] for each in kept.rows[peer_table]}
-    for some in _chunks(before):
+    for some in rows.chunks(before):
         for row in connection.execute(select(*_DONE).where(peer_table.c.id.in_(some))).mappings():
             if row["created_at"] == before[row["id"]]:  # ids are used again
                 did[row["id"]] = dict(row)
@@ -72,9 +67,3 @@ def put_back(connection: Connection, kept: Kept) -> None:
             values = [{**each, **did.get(each["id"], {}), "revision": revision} for each in values]
         if values:
             connection.execute(insert(table), values)
-
-
-def _chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
-    remaining = iter(items)
-    while some := list(islice(remaining, _AT_ONCE)):
-        yield some

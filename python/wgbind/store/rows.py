@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Integer, bindparam, delete, insert, select, update
 
@@ -20,13 +22,17 @@ from wgbind.store.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Row, Table
 
     from wgbind.store.vault import Vault
 
+Item = TypeVar("Item")
+
 COMMON = ClientOverrides()
+
+_AT_ONCE = 500  # SQLite takes 32,766 values in a statement, other databases less
 
 
 def load(
@@ -69,6 +75,32 @@ def load(
         )
         for row in peers
     ]
+
+
+def with_private_keys(connection: Connection, peers: Sequence[Peer], vault: Vault) -> list[Peer]:
+    """Return peers with the private keys that are stored, where they have none yet."""
+    missing = [str(peer.public_key) for peer in peers if peer.private_key is None]
+    sealed: dict[tuple[str, str], bytes] = {}
+    for some in chunks(missing):
+        columns = select(
+            peer_table.c.server, peer_table.c.public_key, peer_table.c.sealed_private_key
+        ).where(peer_table.c.public_key.in_(some), peer_table.c.sealed_private_key.is_not(None))
+        for server, public_key, found in connection.execute(columns):
+            sealed[server, public_key] = found
+    return [
+        replace(peer, private_key=vault.open(peer.public_key, found))
+        if peer.private_key is None
+        and (found := sealed.get((peer.server, str(peer.public_key)))) is not None
+        else peer
+        for peer in peers
+    ]
+
+
+def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Cut values into lists that a statement takes."""
+    remaining = iter(items)
+    while some := list(islice(remaining, _AT_ONCE)):
+        yield some
 
 
 def insert_all(connection: Connection, peers: Sequence[Peer], vault: Vault) -> None:

@@ -122,10 +122,19 @@ class Store:
             found = rows.load(connection, peer_table.c.server == server, vault)
         return [peer for _, peer in found]
 
-    def peer(self, server: str, which: str | PublicKey) -> Peer:
-        """Return the peer with the name or public key `which`; raise `NotFoundError`."""
+    def peer(self, server: str, which: str | PublicKey, *, private_keys: bool = True) -> Peer:
+        """Return the peer with the name or public key `which`; raise `NotFoundError`.
+
+        It has its private key as those of `peers` have.
+        """
+        vault = self._vault if private_keys else None
         with self._database.reading() as connection:
-            return _find(connection, server, which, self._vault)[1]
+            return _find(connection, server, which, vault)[1]
+
+    def with_private_keys(self, peers: Iterable[Peer]) -> list[Peer]:
+        """Return peers with the private keys that are stored, where they have none yet."""
+        with self._database.reading() as connection:
+            return rows.with_private_keys(connection, list(peers), self._vault)
 
     def sites(self, server: str) -> list[Peer]:
         """Return the peers with networks behind them, by name, without their private keys."""
