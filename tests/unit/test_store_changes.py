@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from wgbind.keys import PrivateKey
 from wgbind.server.roster import Roster
-from wgbind.store import Peer, Store
-from wgbind.store import store as store_module
+from wgbind.store import Peer, Store, rows
 
 POOLS = (ip_interface("10.8.0.1/16"), ip_interface("fd00::1/64"))
 KEYS = [PrivateKey.generate().public_key() for _ in range(8)]
@@ -67,7 +66,7 @@ def test_a_reader_that_knows_nothing_is_told_all(store: Store, since: int | None
 def test_a_reader_that_is_far_behind_is_told_all(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "_KEPT_REVISIONS", 3)
+    monkeypatch.setattr(rows, "KEPT_REVISIONS", 3)
     roster = Roster(store, "wg0")
     gone, kept = add(store, 0), add(store, 1)
     roster.refresh()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from wgbind.settings.paths import Paths
     from wgbind.store.kept import Kept
     from wgbind.store.peer import Peer
-    from wgbind.store.store import Transaction
+    from wgbind.store.transaction import Transaction
 
 
 class Host(Home, Protocol):

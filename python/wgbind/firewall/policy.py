@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from ipaddress import ip_network
 from itertools import product
 from typing import TYPE_CHECKING, Protocol
 
+from wgbind.settings.address import alone
 from wgbind.settings.paths import parse_interface_name
 from wgbind.settings.reference import ZONES, Reference
 from wgbind.settings.rule import CONCERNED, Rule
@@ -184,9 +184,9 @@ class Policy:
 
         for address in self.addresses:
             add(address.network, None)
-            add(ip_network(address.ip), None)
+            add(alone(address.ip), None)
         for member in self.members:
-            for network in (*map(ip_network, member.addresses), *member.routed_networks):
+            for network in (*map(alone, member.addresses), *member.routed_networks):
                 add(network, member)
         return {
             version: dict(sorted(lengths.items(), reverse=True))

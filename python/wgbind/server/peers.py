@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -25,7 +26,7 @@ from wgbind.store.peer import require_unexpired
 from wgbind.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from wgbind.api.change import Change
     from wgbind.keys import PublicKey
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from wgbind.settings.paths import Paths
     from wgbind.settings.wg_quick import ClientConfiguration
     from wgbind.store.peer import Peer, PeerChanges
-    from wgbind.store.store import Transaction
+    from wgbind.store.transaction import Transaction
 
 
 class Home(Protocol):
@@ -74,12 +75,15 @@ class StoredPeers(Peers):
         """Make changes as `apply` does, and what `last` does in the same transaction."""
         configuration = self._server.configuration()
         peers: list[Peer] = []
+        listed = changes if isinstance(changes, Sequence) else ()
+        expected = [str(each.which) for each in listed if not isinstance(each, NewPeer)]
         with (
             self._open(configuration) as store,
             store.transaction(
                 self._server.name,
                 pools=configuration.settings.interface.addresses,
                 limits=configuration.settings.pool,
+                expected=expected,
             ) as transaction,
         ):
             for item, change in enumerate(changes):

@@ -27,6 +27,12 @@ _DOMAIN = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*\.?")
 _ENDPOINT = re.compile(r"(\[(?P<v6>[^\[\]]*)\]|(?P<host>[^:\[\]]*))(:(?P<port>[0-9]{1,5}))?")
 
 
+def alone(address: Address) -> Network:
+    """Return the network of one address; `ip_network` would write it as text and read that."""
+    kind: type[Network] = IPv4Network if address.version == 4 else IPv6Network
+    return kind((int(address), address.max_prefixlen))
+
+
 def parse_address(text: str) -> Address:
     """Parse an IP address; raise `InputError`."""
     try:

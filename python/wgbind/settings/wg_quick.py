@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import ip_network
 from typing import TYPE_CHECKING
+
+from wgbind.settings.address import alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +40,7 @@ class ClientConfiguration:
         else:
             lines.append(f"PrivateKey = {self.private_key.reveal()}")
         if self.addresses:
-            lines.append(f"Address = {_list(map(ip_network, self.addresses))}")
+            lines.append(f"Address = {_list(map(alone, self.addresses))}")
         if self.dns:
             lines.append(f"DNS = {_list(self.dns)}")
         if self.mtu is not None:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, func, select
 
 from wgbind.errors import ConflictError, InputError, PeerError
-from wgbind.settings.address import require_tunnel_network, reserved
+from wgbind.settings.address import alone, require_tunnel_network, reserved
 from wgbind.settings.pool import PoolSettings
 from wgbind.store.schema import allowed_ip_table, peer_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -106,12 +106,16 @@ def count_free(
 
 
 def require_free(
-    connection: Connection, peer: Peer, pools: Sequence[InterfaceAddress], old: Peer | None
+    peer: Peer,
+    pools: Sequence[InterfaceAddress],
+    old: Peer | None,
+    find: Callable[[Network], tuple[Network, str] | None],
 ) -> None:
     """Refuse addresses and networks that a peer cannot have or another one has.
 
     `old` is the peer before a change; what it had may lie outside `pools`, which may have changed.
-    Raises `PeerError` and `ConflictError`.
+    `find` tells what of another peer overlaps a network, and the name of that peer. Raises
+    `PeerError` and `ConflictError`.
     """
     require_permitted(peer, pools, old)
     for one, other in combinations(peer.allowed_ips, 2):
@@ -119,7 +123,7 @@ def require_free(
         if not _coexist(one, other):
             raise PeerError(f"{other} overlaps {one} of the same peer; leave one of them out")
     for network in peer.allowed_ips:
-        found = _overlapping(connection, peer.server, network, besides=(old or peer).name)
+        found = find(network)
         if found is not None:
             other, owner = found
             single = network.prefixlen == network.max_prefixlen
@@ -197,7 +201,7 @@ def _lowest_free(
 ) -> Address | None:
     while (address := _lowest_gap(connection, server, family, first, last)) is not None:
         # A routed network is here only if the server's networks changed after it was given.
-        found = _overlapping(connection, server, ip_network(address))
+        found = overlapping(connection, server, alone(address))
         if found is None:
             return address
         first = int(found[0].broadcast_address) + 1
@@ -233,7 +237,7 @@ def _count_taken(connection: Connection, server: str, first: Address, last: Addr
     return connection.execute(_TAKEN, bounds).scalar_one()
 
 
-def _overlapping(
+def overlapping(
     connection: Connection, server: str, network: Network, besides: str = ""
 ) -> tuple[Network, str] | None:
     """Find what of a peer, `besides` one by name, overlaps a network; return it and the name.

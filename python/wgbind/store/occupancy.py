@@ -37,6 +37,18 @@ class Occupancy:
         for ranges in self._ranges.values():
             ranges.sort()
 
+    def fill(self, found: Iterable[tuple[int, bytes, int, str]]) -> None:
+        """Take what many have: IP version, first address, length of the prefix, and whose it is."""
+        for version, packed, length, name in found:
+            if length == 0:
+                self._defaults[version] = name
+                continue
+            first = int.from_bytes(packed, "big")
+            last = first | (1 << 8 * len(packed) - length) - 1
+            self._ranges[version].append((first, last, name))
+        for ranges in self._ranges.values():
+            ranges.sort()
+
     def overlap(self, network: Network) -> tuple[Network, str] | None:
         """Find what overlaps a network, and whose it is."""
         version, ranges = network.version, self._ranges[network.version]
@@ -61,6 +73,18 @@ class Occupancy:
                 self._defaults[network.version] = name
             else:
                 insort(self._ranges[network.version], _range(network, name))
+
+    def discard(self, networks: Iterable[Network]) -> None:
+        """Take networks away from whoever has them."""
+        for network in networks:
+            if network.prefixlen == 0:
+                self._defaults.pop(network.version, None)
+                continue
+            ranges = self._ranges[network.version]
+            first, last, _ = _range(network, "")
+            place = bisect_right(ranges, first, key=lambda found: found[0])
+            if place and ranges[place - 1][:2] == (first, last):
+                del ranges[place - 1]
 
 
 def overlapping(networks: Iterable[Network]) -> tuple[Network, Network] | None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from datetime import timezone
-from ipaddress import ip_network
 from typing import TYPE_CHECKING, TypedDict
 
 from wgbind.errors import InputError, PeerError
-from wgbind.settings.address import Endpoint
+from wgbind.settings.address import Endpoint, alone
 from wgbind.settings.client import ClientOverrides
 from wgbind.settings.reference import parse_name
 from wgbind.store.expiry import utc_text
@@ -63,7 +62,7 @@ class Peer:
     @property
     def allowed_ips(self) -> tuple[Network, ...]:
         """What the device accepts from the peer and sends to it: its addresses and networks."""
-        return (*map(ip_network, self.addresses), *self.routed_networks)
+        return (*map(alone, self.addresses), *self.routed_networks)
 
     def expired(self, now: datetime) -> bool:
         """Tell whether its date has come at the moment `now`, in UTC."""

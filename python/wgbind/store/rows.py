@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Integer, bindparam, delete, insert, select, update
+from sqlalchemy import Integer, and_, bindparam, delete, insert, select, update
 
 from wgbind.keys import PresharedKey, PublicKey
 from wgbind.settings.client import ClientOverrides
@@ -18,6 +18,7 @@ from wgbind.store.schema import (
     client_override_table,
     peer_group_table,
     peer_table,
+    removal_table,
     revision_table,
 )
 
@@ -33,6 +34,12 @@ Item = TypeVar("Item")
 COMMON = ClientOverrides()
 
 _AT_ONCE = 500  # SQLite takes 32,766 values in a statement, other databases less
+
+# Removals are remembered for so many revisions; a reader that is further behind reads all peers.
+KEPT_REVISIONS = 1000
+
+_ROW_ID = bindparam("row_id", type_=Integer)
+_UPDATE = update(peer_table).where(peer_table.c.id == _ROW_ID)
 
 
 def load(
@@ -119,21 +126,39 @@ def insert_all(connection: Connection, peers: Sequence[Peer], vault: Vault) -> N
     _insert_parts(connection, [(ids[str(peer.public_key)], peer) for peer in peers])
 
 
-def replace_one(connection: Connection, peer: Peer, row_id: int, vault: Vault, old: Peer) -> None:
-    """Write a peer in place of `old`, the one in the row with that id.
+def replace_many(
+    connection: Connection, changed: Sequence[tuple[int, Peer, Peer]], vault: Vault
+) -> None:
+    """Write peers, by their rows' ids: what stands there, and what shall.
 
-    With the same key as before, a private key that is stored stays if the peer has none here.
+    With the same key as before, a private key that is stored stays if the peer has none here. Names
+    and keys must not go from one to the other.
     """
-    values = _values(peer, revision_of(connection))
-    if peer.private_key is not None or peer.public_key != old.public_key:
-        [values["sealed_private_key"]] = _seal(connection, [peer], vault)
-    connection.execute(update(peer_table).where(peer_table.c.id == row_id).values(values))
-    before, after = _parts([(row_id, old)]), _parts([(row_id, peer)])
-    for table, rows in after.items():
-        if rows != before[table]:
-            connection.execute(delete(table).where(table.c.peer_id == row_id))
-            if rows:
-                connection.execute(insert(table), rows)
+    if not changed:
+        return
+    revision = revision_of(connection)
+    sealed = [new for _, old, new in changed if new.private_key or new.public_key != old.public_key]
+    seals = dict(zip(map(id, sealed), _seal(connection, sealed, vault), strict=True))
+    plain: list[dict[str, object]] = []
+    resealed: list[dict[str, object]] = []
+    for row_id, _, new in changed:
+        values = {"row_id": row_id, **_values(new, revision)}
+        if id(new) in seals:
+            resealed.append({**values, "sealed_private_key": seals[id(new)]})
+        else:
+            plain.append(values)
+    for some in (plain, resealed):
+        if some:
+            connection.execute(_UPDATE, some)
+    before = _parts([(row_id, old) for row_id, old, _ in changed])
+    after = _parts([(row_id, new) for row_id, _, new in changed])
+    for table, lines in after.items():
+        was, shall = _by_peer(before[table]), _by_peer(lines)
+        moved = [row_id for row_id, _, _ in changed if was.get(row_id) != shall.get(row_id)]
+        _delete_parts(connection, table, moved)
+        added = [line for row_id in moved for line in shall.get(row_id, ())]
+        if added:
+            connection.execute(insert(table), added)
 
 
 def revision_of(connection: Connection) -> int:
@@ -160,26 +185,42 @@ def replace_all(connection: Connection, peers: Sequence[tuple[int, Peer]]) -> No
     """
     if not peers:
         return
-    row_id = bindparam("row_id", type_=Integer)
     revision = revision_of(connection)
     for table in (allowed_ip_table, peer_group_table, client_override_table):
-        connection.execute(
-            delete(table).where(table.c.peer_id == row_id), [{"row_id": each} for each, _ in peers]
-        )
+        _delete_parts(connection, table, [each for each, _ in peers])
     connection.execute(
-        update(peer_table).where(peer_table.c.id == row_id),
-        [{"row_id": each, **_values(peer, revision)} for each, peer in peers],
+        _UPDATE, [{"row_id": each, **_values(peer, revision)} for each, peer in peers]
     )
     _insert_parts(connection, peers)
 
 
+def remove_all(connection: Connection, server: str, row_ids: Sequence[int]) -> None:
+    """Remove the peers of a server in these rows, and remember it for a while."""
+    if not row_ids:
+        return
+    revision = revision_of(connection)
+    delete_all(connection, row_ids)
+    outdated = removal_table.c.revision < revision - KEPT_REVISIONS
+    connection.execute(delete(removal_table).where(outdated))
+    removals = [{"revision": revision, "peer_id": each, "server": server} for each in row_ids]
+    # A transaction may remove two peers that had the same row one after the other.
+    same = and_(removal_table.c.revision == revision, removal_table.c.peer_id == _ROW_ID)
+    connection.execute(delete(removal_table).where(same), [{"row_id": each} for each in row_ids])
+    connection.execute(insert(removal_table), removals)
+
+
 def delete_all(connection: Connection, row_ids: Sequence[int]) -> None:
-    """Remove the peers in these rows."""
+    """Remove the peers in these rows; nobody is told."""
     if row_ids:
         connection.execute(
-            delete(peer_table).where(peer_table.c.id == bindparam("row_id", type_=Integer)),
+            delete(peer_table).where(peer_table.c.id == _ROW_ID),
             [{"row_id": each} for each in row_ids],
         )
+
+
+def without_key(peer: Peer) -> Peer:
+    """Return a peer as it is read without the private keys."""
+    return peer if peer.private_key is None else replace(peer, private_key=None)
 
 
 def _values(peer: Peer, revision: int) -> dict[str, object]:
@@ -199,6 +240,19 @@ def _values(peer: Peer, revision: int) -> dict[str, object]:
         "notes": peer.notes,
         "revision": revision,
     }
+
+
+def _by_peer(lines: Iterable[dict[str, object]]) -> dict[object, list[dict[str, object]]]:
+    found: dict[object, list[dict[str, object]]] = {}
+    for line in lines:
+        found.setdefault(line["peer_id"], []).append(line)
+    return found
+
+
+def _delete_parts(connection: Connection, table: Table, row_ids: Sequence[int]) -> None:
+    if row_ids:
+        whose = delete(table).where(table.c.peer_id == _ROW_ID)
+        connection.execute(whose, [{"row_id": each} for each in row_ids])
 
 
 def _insert_parts(connection: Connection, peers: Sequence[tuple[int, Peer]]) -> None:

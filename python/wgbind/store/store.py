@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import URL, Integer, and_, bindparam, delete, insert, select
+from sqlalchemy import URL, and_, select
 
-from wgbind.errors import KeyFormatError, NotFoundError
-from wgbind.keys import PrivateKey, PublicKey
+from wgbind.keys import PrivateKey
 from wgbind.settings.paths import parse_interface_name
 from wgbind.store import history_rows, ipam, rows
-from wgbind.store.addition import Addition, require_unique
 from wgbind.store.database import Database
 from wgbind.store.history import Entry
-from wgbind.store.kept import keep, put_back
-from wgbind.store.peer import normal, require_address, require_timely, require_valid
+from wgbind.store.kept import keep
 from wgbind.store.schema import (
     allowed_ip_table,
     kept_settings_table,
     peer_table,
     removal_table,
 )
+from wgbind.store.transaction import Transaction, find
 from wgbind.store.vault import Vault
 
 if TYPE_CHECKING:
@@ -31,9 +28,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from sqlalchemy import Connection
     from typing_extensions import Self, Unpack
 
+    from wgbind.keys import PublicKey
     from wgbind.settings.address import InterfaceAddress
     from wgbind.settings.model import ServerSettings
     from wgbind.settings.paths import Paths
@@ -44,13 +41,6 @@ if TYPE_CHECKING:
     from wgbind.store.revision import Revision
 
     _Revision = TypeVar("_Revision", bound=Revision)
-
-
-# Removals are remembered for so many revisions; a reader that is further behind reads all peers.
-_KEPT_REVISIONS = 1000
-
-# To read ten thousand peers at once takes as long as to look for some hundred of them.
-_MANY = 100
 
 
 @dataclass(frozen=True)
@@ -129,7 +119,7 @@ class Store:
         """
         vault = self._vault if private_keys else None
         with self._database.reading() as connection:
-            return _find(connection, server, which, vault)[1]
+            return find(connection, server, which, vault)[1]
 
     def with_private_keys(self, peers: Iterable[Peer]) -> list[Peer]:
         """Return peers with the private keys that are stored, where they have none yet."""
@@ -153,7 +143,7 @@ class Store:
         ours = peer_table.c.server == server
         with self._database.reading() as connection:
             version = rows.revision_of(connection)
-            if since is None or not 0 <= version - since <= _KEPT_REVISIONS:
+            if since is None or not 0 <= version - since <= rows.KEPT_REVISIONS:
                 return Changes(version, True, dict(rows.load(connection, ours)))
             if since == version:
                 return Changes(version, False, {})
@@ -194,16 +184,18 @@ class Store:
         *,
         pools: Sequence[InterfaceAddress],
         limits: PoolSettings = ipam.ALL,
+        expected: Sequence[str] = (),
     ) -> Iterator[Transaction]:
         """Give a transaction, whose changes are on the disk when the block ends, or none of them.
 
-        `pools` and `limits` are those of `add_peers`.
+        `pools` and `limits` are those of `add_peers`. `expected` are the names or keys of those
+        that will be edited or removed, as far as that is known: it takes less time then.
         """
         parse_interface_name(server)
         with self._database.writing() as connection:
-            transaction = Transaction(connection, server, pools, limits, self._vault)
+            transaction = Transaction(connection, server, pools, limits, self._vault, expected)
             yield transaction
-            transaction.finish()
+            transaction.write()
 
     def add_peer(
         self,
@@ -233,12 +225,12 @@ class Store:
         (`PeerError` for name, key, address, network), and `ConflictError`, naming who has it, for
         what is taken or used up; of `new`, nothing behind that peer was asked for.
         """
-        parse_interface_name(server)
-        with self._database.writing() as connection:
-            addition = Addition(connection, server, pools, limits, self._vault)
+        added = []
+        with self.transaction(server, pools=pools, limits=limits) as transaction:
             for name, fields in new:
-                check(addition.add(name, fields))
-            return addition.finish()
+                added.append(transaction.add(name, fields))
+                check(added[-1])
+        return added
 
     def edit_peer(
         self,
@@ -265,11 +257,8 @@ class Store:
         such a key stays until it is replaced, or the public key is. Raises what the functions
         raise, what `add_peers` does, and `NotFoundError`.
         """
-        with self._database.writing() as connection:
-            return [
-                _edit(connection, *_find(connection, server, which), edit, pools, self._vault)
-                for which, edit in edits
-            ]
+        with self.transaction(server, pools=pools) as transaction:
+            return [transaction.edit(which, edit) for which, edit in edits]
 
     def update_peer(
         self,
@@ -289,8 +278,8 @@ class Store:
     def remove_peers(self, server: str, which: Iterable[str | PublicKey]) -> list[Peer]:
         """Remove peers, all of them or none, and return what they were; raise `NotFoundError`."""
         with self._database.writing() as connection:
-            found = dict(_find(connection, server, each) for each in which)
-            _remove(connection, server, [*found])
+            found = dict(find(connection, server, each) for each in which)
+            rows.remove_all(connection, server, [*found])
         return list(found.values())
 
     def revise(self, server: str, edit: Callable[[Sequence[Peer]], _Revision]) -> _Revision:
@@ -305,7 +294,7 @@ class Store:
             found = rows.load(connection, peer_table.c.server == server)
             revised = edit([peer for _, peer in found])
             ids = {peer.public_key: row_id for row_id, peer in found}
-            _remove(connection, server, [ids[peer.public_key] for peer in revised.removed])
+            rows.remove_all(connection, server, [ids[each.public_key] for each in revised.removed])
             rows.replace_all(connection, [(ids[each.public_key], each) for each in revised.changed])
             rows.insert_all(connection, revised.added, self._vault)
         return revised
@@ -326,135 +315,3 @@ class Store:
         """Seal a private key that an older schema had in plain."""
         self._vault.prepare(None)
         return self._vault.seal(PrivateKey(private_key))
-
-
-class Transaction:
-    """Changes of one server's peers, in any order, that are kept together or not at all."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        server: str,
-        pools: Sequence[InterfaceAddress],
-        limits: PoolSettings,
-        vault: Vault,
-    ) -> None:
-        self._connection = connection
-        self._server = server
-        self._pools = pools
-        self._vault = vault
-        self._addition = Addition(connection, server, pools, limits, vault)
-        self._looked = 0
-        self._known: dict[str, tuple[int, Peer]] = {}
-
-    def add(self, name: str, fields: PeerFields) -> Peer:
-        """Add a peer; return and raise as `Store.add_peers` does."""
-        return self._addition.add(name, fields)
-
-    def edit(self, which: str | PublicKey, edit: Callable[[Peer], Peer]) -> Peer:
-        """Make of a peer what `edit` makes of it; return and raise as `Store.edit_peers` does."""
-        row_id, old = self._find(which)
-        peer = _edit(self._connection, row_id, old, edit, self._pools, self._vault)
-        self._note(old, (row_id, replace(peer, private_key=None)))
-        return peer
-
-    def remove(self, which: str | PublicKey) -> Peer:
-        """Remove a peer and return what it was; raise `NotFoundError`."""
-        row_id, peer = self._find(which)
-        _remove(self._connection, self._server, [row_id])
-        self._note(peer, None)
-        return peer
-
-    def put_back(self, kept: Kept) -> None:
-        """Make peers what they were, with all that they had, also those that were removed.
-
-        Raises `StoreError` if somebody has taken a name, key or address of theirs meanwhile.
-        """
-        self._addition.settle()
-        put_back(self._connection, kept)
-
-    def keep_settings(self, token: str) -> None:
-        """Note that settings with this token (32 digits) hold if these changes do."""
-        ours = kept_settings_table.c.server == self._server
-        self._connection.execute(delete(kept_settings_table).where(ours))
-        values = {"server": self._server, "token": token}
-        self._connection.execute(insert(kept_settings_table).values(values))
-
-    def finish(self) -> None:
-        """Write what is not written yet."""
-        self._addition.settle()
-
-    def _find(self, which: str | PublicKey) -> tuple[int, Peer]:
-        """Find a peer; after so many were looked for, among all that there are."""
-        self._addition.settle()
-        self._looked += 1
-        if self._looked == _MANY:
-            found = rows.load(self._connection, peer_table.c.server == self._server)
-            self._known = {key: each for each in found for key in _keys(each[1])}
-        # Who was added since is not there, nor who is named by another form of a key.
-        known = self._known.get(str(which))
-        return known or _find(self._connection, self._server, which)
-
-    def _note(self, old: Peer, new: tuple[int, Peer] | None) -> None:
-        if self._known:
-            for key in _keys(old):
-                self._known.pop(key, None)
-            if new is not None:
-                self._known |= dict.fromkeys(_keys(new[1]), new)
-
-
-def _keys(peer: Peer) -> tuple[str, str]:
-    """What a peer is looked for by; a name is never mistaken for a key."""
-    return peer.name, str(peer.public_key)
-
-
-def _edit(
-    connection: Connection,
-    row_id: int,
-    old: Peer,
-    edit: Callable[[Peer], Peer],
-    pools: Sequence[InterfaceAddress],
-    vault: Vault,
-) -> Peer:
-    peer = normal(edit(old))
-    require_valid(peer)
-    require_address(peer, old)
-    require_timely(peer, old, datetime.now(timezone.utc))
-    if (peer.name, peer.public_key) != (old.name, old.public_key):
-        require_unique(connection, peer, row_id)
-    if (peer.addresses, peer.routed_networks) != (old.addresses, old.routed_networks):
-        ipam.require_free(connection, peer, pools, old)
-    rows.replace_one(connection, peer, row_id, vault, old)
-    return peer
-
-
-def _remove(connection: Connection, server: str, row_ids: Sequence[int]) -> None:
-    """Remove the peers in these rows, and remember it for a while."""
-    if not row_ids:
-        return
-    revision = rows.revision_of(connection)
-    rows.delete_all(connection, row_ids)
-    outdated = removal_table.c.revision < revision - _KEPT_REVISIONS
-    connection.execute(delete(removal_table).where(outdated))
-    removals = [{"revision": revision, "peer_id": each, "server": server} for each in row_ids]
-    # A transaction may remove two peers that had the same row one after the other.
-    same = and_(
-        removal_table.c.revision == revision,
-        removal_table.c.peer_id == bindparam("row_id", type_=Integer),
-    )
-    connection.execute(delete(removal_table).where(same), [{"row_id": each} for each in row_ids])
-    connection.execute(insert(removal_table), removals)
-
-
-def _find(
-    connection: Connection, server: str, which: str | PublicKey, vault: Vault | None = None
-) -> tuple[int, Peer]:
-    """Find a peer by its name or its public key, in any form that `PublicKey` takes."""
-    try:
-        matches = peer_table.c.public_key == str(PublicKey(str(which)))
-    except KeyFormatError:
-        matches = peer_table.c.name == which
-    found = rows.load(connection, and_(peer_table.c.server == server, matches), vault)
-    if not found:
-        raise NotFoundError(f"no peer {str(which)!r} on {server}; `wgbind peer list` shows them")
-    return found[0]
