@@ -54,6 +54,12 @@ class Pair:
         after.up(*_inner(role))
         self.introduce()
 
+    def change_key(self) -> None:
+        """Give both another preshared key, one after the other."""
+        self.preshared_key = PresharedKey.generate()
+        self.client.set_peer(self.server, preshared_key=self.preshared_key)
+        self.server.set_peer(self.client, preshared_key=self.preshared_key)
+
     def introduce(self) -> None:
         """Let both know each other's key, and the client where the server is."""
         introduce(self.client, self.server, self.preshared_key)

@@ -21,6 +21,9 @@ from interop.pairs import GO, OURS, PAIRS, Outer, Pair, pair
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
+REKEY_AFTER_TIME = 120
+"""Seconds after which the initiator renews a session that it uses."""
+
 REJECT_AFTER_TIME = 180
 """Seconds after which a session ends (the paper, section 6.1); three times that erases it."""
 
@@ -46,8 +49,9 @@ def test_idle(programs: tuple[str, str], first: str, seconds: int, outer: Outer)
         assert hosts.client.latest_handshake(hosts.server) > handshake + REJECT_AFTER_TIME
 
 
+@pytest.mark.parametrize("keys", ["one key", "three keys"])
 @pytest.mark.parametrize("programs", PAIRS)
-def test_rekeying_loses_no_packet(programs: tuple[str, str]) -> None:
+def test_rekeying_loses_no_packet(programs: tuple[str, str], keys: str) -> None:
     """Two new sessions under traffic both ways, at 120 s and 240 s, without one lost ping."""
     with pair(programs) as hosts:
         assert ping(hosts.client.host, "10.7.0.2", count=1, deadline=10).lost == 0
@@ -57,6 +61,10 @@ def test_rekeying_loses_no_packet(programs: tuple[str, str]) -> None:
             end.host.popen(["ping", "-n", "-q", "-i", "0.1", "-c", str(count), "-W", "10", address])
             for end, address in ((hosts.client, "fd07::2"), (hosts.server, "10.7.0.1"))
         ]
+        if keys == "three keys":
+            for _ in range(2):
+                time.sleep(REKEY_AFTER_TIME / 2)
+                hosts.change_key()
         for process in pings:
             output, _ = process.communicate(timeout=600)
             assert f"{count} packets transmitted, {count} received" in output

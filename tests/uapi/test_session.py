@@ -128,8 +128,7 @@ def test_another_preshared_key(pair: Pair) -> None:
     with pair.no_new_handshake():
         lines = (f"public_key={pair.far_key}", f"preshared_key={new_keys()[1]}")
         assert pair.near.set(*lines) == 0
-        has_session = pair.pings(deadline=1, count=2)
-    assert has_session == pair.near.differs("another preshared key", ours=False, theirs=True)
+        assert pair.pings()
 
 
 def test_a_keepalive_that_is_switched_on_is_sent_at_once(device: Device) -> None:

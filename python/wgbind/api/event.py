@@ -18,7 +18,7 @@ class PeerEvent(BaseModel):
             the store or by `wg`. "connected": a handshake was completed, the first since the peer
             was added or silent; "rekeyed": another one. "roamed": its messages come from another
             endpoint; told of at most once a second. "silent": no authenticated message for 180 s,
-            or new keys ended its sessions.
+            or another private key of the server ended its sessions.
         cause: What brought it about: a handshake that the peer or the server began, a message,
             a change of the configuration, by the server or at the control socket, time without
             messages, or its date. Of a limit, what there is no more of: "addresses" to give out,

@@ -35,6 +35,7 @@ pub(crate) enum Task {
 pub(crate) struct Answerer {
     pub(crate) public_key: PublicKey,
     pub(crate) preshared_key: Option<PresharedKey>,
+    pub(crate) last_initiation: Option<Box<[u8; HANDSHAKE_INITIATION_SIZE]>>,
     pub(crate) index: u32,
 }
 
@@ -61,14 +62,22 @@ impl Errand {
 
 impl Answerer {
     pub(crate) fn tunn(&self, identity: &Identity) -> Box<Tunn> {
-        Box::new(Tunn::new(
+        let mut tunn = Box::new(Tunn::new(
             identity.private_key().as_secret().clone(),
             self.public_key.to_x25519(),
             self.preshared_key.as_ref().map(|key| *key.reveal()),
             None, // persistent keepalives are ours: boringtun's give up after 90 s
             self.index,
             Some(identity.unlimited()),
-        ))
+        ));
+        // A new tunnel knows of no initiation, and would take an old one. There is no other way to
+        // tell it; no preshared key is in an initiation. The response goes nowhere, so that nobody
+        // has the keys of the session that boringtun makes of it.
+        if let Some(initiation) = &self.last_initiation {
+            let mut room = [0; HANDSHAKE_INITIATION_SIZE];
+            let _ = tunn.decapsulate(None, &initiation[..], &mut room);
+        }
+        tunn
     }
 
     fn answer(&self, identity: &Identity, message: &[u8]) -> Option<Answer> {

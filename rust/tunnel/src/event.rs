@@ -46,7 +46,7 @@ pub enum EventKind {
         from: SocketAddr,
     },
     /// Its sessions are over: no authenticated message for Reject-After-Time (the paper, section
-    /// 6.2), or keys of the configuration that changed.
+    /// 6.2), or another private key of ours.
     Silent,
 }
 

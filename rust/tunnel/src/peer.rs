@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use boringtun::noise::TunnResult;
 use boringtun::noise::errors::WireGuardError;
-use boringtun::noise::{Tunn, TunnResult};
 use ipnet::IpNet;
 
 use crate::batch::{DatagramsOut, Endpoint, Now};
@@ -22,9 +22,11 @@ use crate::packet::ecn;
 use crate::stats::{Drops, PeerStatus};
 
 mod events;
+mod keyed;
 mod timers;
 
 use events::Told;
+use keyed::{Former, Keyed};
 
 /// Configuration and state of one peer. Without traffic it has no `Tunn`, which takes 11 KB.
 pub(crate) struct Peer {
@@ -40,6 +42,8 @@ pub(crate) struct Peer {
     tunn: Option<Live>,
     /// The index of a tunnel that is being made elsewhere.
     answering: Option<u32>,
+    /// Its last initiation that was accepted: tunnels made later learn from it how old is too old.
+    last_initiation: Option<Box<[u8; HANDSHAKE_INITIATION_SIZE]>>,
     staged: VecDeque<Vec<u8>>,
     last_handshake: Option<Duration>,
     rx_bytes: u64,
@@ -52,8 +56,15 @@ pub(crate) struct Peer {
 
 /// The part of a peer that talks.
 struct Live {
-    tunn: Box<Tunn>,
-    index: u32,
+    /// The tunnel that shakes hands.
+    newest: Keyed,
+    /// The one before it, while it has sessions.
+    former: Option<Box<Former>>,
+    /// Whether the next handshake is a new tunnel's: the peer has another preshared key by now, or
+    /// too many handshakes came to nothing.
+    is_outdated: bool,
+    /// Whether a handshake is to begin as soon as there is a tunnel with the right key.
+    is_handshake_due: bool,
     last_tick: Instant,
     last_received: Instant,
     /// What boringtun takes for that time: that of the tick before.
@@ -72,8 +83,6 @@ struct Live {
     initiating_since: Option<Duration>,
     /// Whether boringtun gave up and forgot all keys; nothing of it is due until a new handshake.
     given_up: bool,
-    /// Our receiver index of a handshake that we answered and the peer has not used yet.
-    unconfirmed: Option<u32>,
     /// Who began a handshake that was completed and not told of.
     completed: Option<Cause>,
     /// What was told of the peer; none if it is not connected.
@@ -81,10 +90,12 @@ struct Live {
 }
 
 impl Live {
-    fn new(tunn: Box<Tunn>, index: u32, now: Now) -> Self {
+    fn new(newest: Keyed, now: Now) -> Self {
         Self {
-            tunn,
-            index,
+            newest,
+            former: None,
+            is_outdated: false,
+            is_handshake_due: false,
             last_tick: now.instant,
             last_received: now.instant,
             received_stamp: now.instant,
@@ -95,7 +106,6 @@ impl Live {
             initiated: None,
             initiating_since: None,
             given_up: false,
-            unconfirmed: None,
             completed: None,
             told: None,
         }
@@ -103,7 +113,8 @@ impl Live {
 
     /// Notes that this is the answer to an initiation of the peer.
     fn note_answered(&mut self, response: &[u8], now: Now) {
-        self.unconfirmed = Some(little_endian(&response[4..8]));
+        self.newest.note_answered(little_endian(&response[4..8]));
+        self.is_outdated = self.newest.is_crowded();
         self.last_initiation = Some(now.instant);
         self.given_up = false;
     }
@@ -133,6 +144,7 @@ impl Peer {
             persistent_keepalive: 0,
             tunn: None,
             answering: None,
+            last_initiation: None,
             staged: VecDeque::new(),
             last_handshake: None,
             rx_bytes: 0,
@@ -168,7 +180,7 @@ impl Peer {
         self.persistent_keepalive = seconds;
     }
 
-    /// Makes the tunnel, if there is none.
+    /// Makes the tunnel, if there is none, or none of use.
     pub(crate) fn wake(
         &mut self,
         slot: usize,
@@ -179,7 +191,9 @@ impl Peer {
         if let Some(answerer) = self.answerer(slot, indices) {
             let tunn = answerer.tunn(identity);
             self.answering = None;
-            self.tunn = Some(Live::new(tunn, answerer.index, now));
+            self.tunn = Some(Live::new(Keyed::new(tunn, answerer.index), now));
+        } else if !self.has_session() {
+            self.renew(slot, identity, indices, now);
         }
     }
 
@@ -190,11 +204,7 @@ impl Peer {
         }
         let index = indices.insert(slot);
         self.answering = Some(index);
-        Some(Answerer {
-            public_key: self.public_key,
-            preshared_key: self.preshared_key.clone(),
-            index,
-        })
+        Some(self.blueprint(index))
     }
 
     /// Takes the tunnel that was made for an initiation of the peer's, and sends the response.
@@ -208,10 +218,11 @@ impl Peer {
     ) {
         self.answering = None;
         let Answer { tunn, response } = answer;
-        let mut live = Live::new(tunn, index, now);
+        let mut live = Live::new(Keyed::new(tunn, index), now);
         out.room(response.len()).copy_from_slice(&response);
         live.note_answered(&response, now);
         self.tunn = Some(live);
+        self.last_initiation = Some(Box::new(initiation.message));
         self.respond(response.len(), initiation.from, now, out);
     }
 
@@ -230,7 +241,7 @@ impl Peer {
     pub(crate) fn has_session(&self) -> bool {
         self.tunn
             .as_ref()
-            .is_some_and(|live| live.tunn.time_since_last_handshake().is_some())
+            .is_some_and(|live| live.sender().has_session())
     }
 
     // --- Towards the peer.
@@ -257,7 +268,8 @@ impl Peer {
         behind.copy_from_slice(&buffer[padding.clone()]);
         buffer[padding.clone()].fill(0);
         let room = out.room((padded + DATA_OVERHEAD).max(HANDSHAKE_INITIATION_SIZE));
-        let sealed = match live.tunn.encapsulate(&buffer[start..start + padded], room) {
+        let tunn = &mut live.sender_mut().tunn;
+        let sealed = match tunn.encapsulate(&buffer[start..start + padded], room) {
             TunnResult::WriteToNetwork(datagram) => datagram.len(),
             _ => 0,
         };
@@ -330,6 +342,7 @@ impl Peer {
             return;
         };
         let result = live
+            .newest
             .tunn
             .format_handshake_initiation(out.room(HANDSHAKE_INITIATION_SIZE), false);
         if let TunnResult::WriteToNetwork(datagram) = result {
@@ -383,12 +396,13 @@ impl Peer {
             return false;
         };
         let room = out.room(HANDSHAKE_INITIATION_SIZE);
-        let TunnResult::WriteToNetwork(response) = live.tunn.decapsulate(None, message, room)
-        else {
+        let tunn = &mut live.newest.tunn;
+        let TunnResult::WriteToNetwork(response) = tunn.decapsulate(None, message, room) else {
             return false;
         };
         let len = response.len();
         live.note_answered(response, now);
+        self.last_initiation = message.try_into().ok().map(Box::new);
         self.respond(len, from, now, out);
         true
     }
@@ -416,13 +430,18 @@ impl Peer {
             return false;
         };
         let room = out.room(HANDSHAKE_INITIATION_SIZE);
-        let TunnResult::WriteToNetwork(keepalive) = live.tunn.decapsulate(None, message, room)
-        else {
+        // Its initiation was made to be finished with another preshared key.
+        if live.is_outdated {
+            live.is_handshake_due = true;
+            return false;
+        }
+        let tunn = &mut live.newest.tunn;
+        let TunnResult::WriteToNetwork(keepalive) = tunn.decapsulate(None, message, room) else {
             return false;
         };
         let len = keepalive.len();
         live.initiated = None;
-        live.unconfirmed = None;
+        live.newest.note_response();
         live.completed = Some(Cause::OwnHandshake);
         out.handshakes.completed += 1;
         self.authenticated(from, message.len(), now);
@@ -438,7 +457,7 @@ impl Peer {
         let mut nothing = [0; HANDSHAKE_INITIATION_SIZE];
         self.tunn.as_mut().is_some_and(|live| {
             matches!(
-                live.tunn.decapsulate(None, message, &mut nothing),
+                live.newest.tunn.decapsulate(None, message, &mut nothing),
                 TunnResult::Done
             )
         })
@@ -455,7 +474,8 @@ impl Peer {
         let Some(live) = &mut self.tunn else {
             return Received::Rejected;
         };
-        let received = match live.tunn.decapsulate(None, message, plain) {
+        let keyed = live.receiver_mut(little_endian(&message[4..8]));
+        let received = match keyed.tunn.decapsulate(None, message, plain) {
             TunnResult::WriteToTunnelV4(packet, _) => Received::Packet(packet.len()),
             TunnResult::WriteToTunnelV6(packet, _) => Received::Packet(packet.len()),
             TunnResult::Done => Received::Keepalive,
@@ -481,8 +501,8 @@ impl Peer {
         out: &mut DatagramsOut,
     ) {
         let Some(live) = &mut self.tunn else { return };
-        if live.unconfirmed == Some(little_endian(&message[4..8])) {
-            live.unconfirmed = None;
+        let receiver_index = little_endian(&message[4..8]);
+        if live.receiver_mut(receiver_index).confirm(receiver_index) {
             live.completed = Some(Cause::PeerHandshake);
             out.handshakes.completed += 1;
             self.has_news = true;

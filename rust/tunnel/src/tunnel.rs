@@ -281,6 +281,11 @@ impl Tunnel {
             if !peer.tick(now, &mut out.datagrams) {
                 peer.drop_staged(&mut self.staged_bytes, &mut self.drops);
             }
+            if let Some(identity) = &self.identity {
+                let (indices, datagrams) = (&mut self.indices, &mut out.datagrams);
+                peer.initiate_renewed(slot, identity, indices, now, datagrams);
+            }
+            peer.drop_former(&mut self.indices, now);
             peer.keep_alive(now, &mut out.datagrams);
             peer.tell(now, &mut out.events);
             if let Some(at) = peer.next_look(now) {

@@ -81,7 +81,7 @@ impl Peer {
     pub(crate) fn forget(&mut self, indices: &mut IndexTable, now: Now, events: &mut Vec<Event>) {
         self.give_up_answer(indices);
         let Some(live) = self.tunn.take() else { return };
-        indices.remove(live.index);
+        live.release(indices);
         if live.told.is_some() {
             events.push(Event {
                 at: now.unix,

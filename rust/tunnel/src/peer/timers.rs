@@ -37,7 +37,7 @@ const GRAIN: Duration = Duration::from_millis(100);
 impl Live {
     /// Notes when boringtun's newest session began. It has room for eight.
     fn note_birth(&mut self, now: Now) {
-        let age = self.tunn.time_since_last_handshake();
+        let age = self.sender().tunn.time_since_last_handshake();
         let Some(birth) = age.and_then(|age| now.instant.checked_sub(age)) else {
             return;
         };
@@ -115,10 +115,17 @@ impl Peer {
         live.last_tick = now.instant;
         live.note_birth(now);
         let room = out.room(HANDSHAKE_INITIATION_SIZE);
-        match live.tunn.update_timers(room) {
+        if live.update_former(room) && !live.given_up {
+            live.is_handshake_due = true;
+        }
+        match live.newest.update_timers(room) {
             // Its keepalives stay here: it counts their ten seconds from the last packet that we
             // sent, and so answers the first data after a silence at once (gotatun 0.7.2).
             TunnResult::WriteToNetwork(datagram) if datagram.len() != HANDSHAKE_INITIATION_SIZE => {
+                true
+            }
+            TunnResult::WriteToNetwork(_) if live.is_outdated => {
+                live.is_handshake_due = true;
                 true
             }
             TunnResult::WriteToNetwork(_) => {
@@ -187,10 +194,11 @@ impl Peer {
             self.last_traversal
                 .map_or(soon, |last| soon.max(last + interval))
         });
+        let end = live.end_of_former();
         if live.given_up {
-            return [keepalive, silence].into_iter().flatten().min();
+            return [keepalive, silence, end].into_iter().flatten().min();
         }
-        let age = live.tunn.time_since_last_handshake();
+        let age = live.sender().tunn.time_since_last_handshake();
         let birthday = age.and_then(|age| {
             let next = SESSION_AGES.into_iter().find(|next| *next > age)?;
             Some(now.instant + (next - age))
@@ -198,7 +206,7 @@ impl Peer {
         // On the same moments for all peers, so that a sleeping machine is woken seldom.
         let past = (now.unix + IDLE_LOOK).as_nanos() % GRAIN.as_nanos();
         let idle = now.instant + IDLE_LOOK + GRAIN - Duration::from_nanos(past as u64);
-        [keepalive, silence, birthday, Some(idle)]
+        [keepalive, silence, end, birthday, Some(idle)]
             .into_iter()
             .flatten()
             .min()

@@ -17,9 +17,9 @@ use crate::peer::Peer;
 impl Tunnel {
     /// Applies a change, all of it or nothing.
     ///
-    /// A peer keeps its session through every change but two: another private key of ours, and
-    /// another preshared key (boringtun takes one only for a new tunnel). With `replace_peers` a
-    /// peer that is named again starts from the defaults, but keeps session and endpoint.
+    /// A peer keeps its session through every change but another private key of ours; another
+    /// preshared key is for its next handshake. With `replace_peers` a peer that is named again
+    /// starts from the defaults, but keeps session and endpoint.
     ///
     /// # Errors
     /// [`Error::TooManyPeers`].
@@ -105,7 +105,7 @@ impl Tunnel {
             };
             peer.set_persistent_keepalive(0);
             if !given.contains(&peer.public_key) {
-                self.set_preshared_key(slot, None, now, out);
+                self.set_preshared_key(slot, None);
             }
         }
     }
@@ -128,7 +128,7 @@ impl Tunnel {
             None => self.insert(key, self.share.owner_of_peer(&change)),
         };
         if let Some(preshared_key) = change.preshared_key {
-            self.set_preshared_key(slot, preshared_key, now, out);
+            self.set_preshared_key(slot, preshared_key);
         }
         if change.replace_allowed_ips {
             self.clear_allowed_ips(slot);
@@ -187,18 +187,12 @@ impl Tunnel {
         self.free.push(slot);
     }
 
-    fn set_preshared_key(
-        &mut self,
-        slot: usize,
-        preshared_key: Option<PresharedKey>,
-        now: Now,
-        out: &mut Outbox,
-    ) {
+    fn set_preshared_key(&mut self, slot: usize, preshared_key: Option<PresharedKey>) {
         if let Some(peer) = &mut self.peers[slot]
             && peer.preshared_key != preshared_key
         {
             peer.preshared_key = preshared_key;
-            peer.forget(&mut self.indices, now, &mut out.events);
+            peer.outdate(&mut self.indices);
         }
     }
 

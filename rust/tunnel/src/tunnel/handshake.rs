@@ -147,13 +147,14 @@ impl Tunnel {
             return;
         }
         self.wake(slot, now);
-        let Some(peer) = &mut self.peers[slot] else {
+        let (Some(peer), Some(identity)) = (&mut self.peers[slot], &self.identity) else {
             return;
         };
         if peer.initiates_too_often(now) {
             self.drops.initiations += 1;
             return;
         }
+        peer.renew(slot, identity, &mut self.indices, now);
         let accepted = peer.handle_initiation(message, *from, now, &mut out.datagrams);
         peer.tell(now, &mut out.events);
         self.drops.handshake += u64::from(!accepted);

@@ -115,7 +115,12 @@ impl Ledger {
 ///
 /// A client is never made anew with its old key on one side alone: boringtun's time stamps begin
 /// with the true time, which stands still here, so that its initiations would count as replays.
-fn reconfigure(world: &mut World, random: &mut Random, client: usize) -> &'static str {
+fn reconfigure(
+    world: &mut World,
+    random: &mut Random,
+    ledger: &mut Ledger,
+    client: usize,
+) -> &'static str {
     match random.below(6) {
         0 => {
             let stranger = PrivateKey::from_bytes(random.bytes()).public_key();
@@ -139,6 +144,15 @@ fn reconfigure(world: &mut World, random: &mut Random, client: usize) -> &'stati
                 change.preshared_key.clone_from(&key);
                 world.apply_peer(node, change);
             }
+            // The session goes on until a new one is needed, which would be made with a new tunnel's
+            // time stamps: the server has to forget those before.
+            for _ in 0..random.below(20) {
+                let (from, to) = [(0, client), (client, 0)][random.below(2) as usize];
+                ledger.send(world, random, from, to);
+                world.run(Duration::from_millis(random.below(8_000)));
+            }
+            remove(world, client);
+            admit(world, client);
             "another preshared key"
         }
         3 => {
@@ -223,7 +237,7 @@ fn schedule(seed: u64, tally: &Tally) -> World {
                 world.restart(0, false);
                 tally.count("restarted");
             }
-            22..=23 => tally.count(reconfigure(&mut world, &mut random, client)),
+            22..=23 => tally.count(reconfigure(&mut world, &mut random, &mut ledger, client)),
             _ => {
                 world.run(Duration::from_secs(random.below(200)));
                 tally.count("silent");

@@ -362,6 +362,7 @@ fn a_configuration_that_ends_sessions_makes_peers_silent() {
     assert!(world.ping(1, 0) && world.ping(2, 0));
     told(&mut world, 0);
     let mut change = world.change_of(1);
+    // This one does not end any.
     change.preshared_key = Some(Some(PresharedKey::generate()));
     world.apply_peer(0, change.clone());
     change.remove = true;
@@ -384,8 +385,8 @@ fn a_configuration_that_ends_sessions_makes_peers_silent() {
     assert_eq!(
         told,
         [
-            (1, EventKind::Silent),
             (1, EventKind::Changed { endpoint: false }),
+            (1, EventKind::Silent),
             (1, EventKind::Removed),
             (2, EventKind::Silent),
         ]

@@ -21,6 +21,8 @@ pub(crate) struct Initiator {
     private_key: x25519::StaticSecret,
     ephemeral: x25519::StaticSecret,
     responder: PublicKey,
+    /// Zeros are none.
+    pub(crate) preshared_key: [u8; 32],
     chaining_key: [u8; 32],
     hash: [u8; 32],
 }
@@ -38,6 +40,7 @@ impl Initiator {
             private_key: x25519::StaticSecret::from(private_key),
             ephemeral: x25519::StaticSecret::from([1; 32]),
             responder,
+            preshared_key: [0; 32],
             chaining_key: [0; 32],
             hash: [0; 32],
         }
@@ -116,7 +119,7 @@ impl Initiator {
         let [chaining_key] = kdf(&self.chaining_key, &ephemeral);
         let [chaining_key] = kdf(&chaining_key, &exchange(&self.ephemeral, &ephemeral));
         let [chaining_key] = kdf(&chaining_key, &exchange(&self.private_key, &ephemeral));
-        let [chaining_key, mixed, key] = kdf(&chaining_key, &[0; 32]);
+        let [chaining_key, mixed, key] = kdf(&chaining_key, &self.preshared_key);
         let transcript = hash(&[&hash(&[&self.hash, &ephemeral]), &mixed]);
         open(&cipher(&key), 0, response.get(44..60)?, &transcript)?;
         let [sending, receiving] = kdf(&chaining_key, &[]);

@@ -24,6 +24,7 @@ mod handshake;
 mod hub;
 mod keepalive;
 mod late;
+mod preshared_key;
 mod renewal;
 mod replay;
 mod roaming;
