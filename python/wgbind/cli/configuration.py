@@ -9,28 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wgbind.cli.library import open_server
+from wgbind.cli.options import expanded
 from wgbind.cli.output import Json, ServerName, print_json, remark, warn_if_readable
 from wgbind.cli.peer_options import (  # noqa: TC001 (Typer reads them)
-    AllowedIps,
-    Dns,
+    ClientOptions,
     EndpointName,
-    Exclude,
-    Mtu,
     Out,
     Qr,
     Which,
 )
-from wgbind.cli.selection import (
-    ExpiresBefore,
-    InGroup,
-    Match,
-    Names,
-    SilentSince,
-    States,
-    chosen,
-    peers_of,
-    selection,
-)
+from wgbind.cli.selection import Choice, peers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,19 +38,12 @@ class QrForm(str, Enum):
     PNG = "png"
 
 
+@expanded
 def config(
-    names: Names = None,
-    server: ServerName = "wg0",
-    match: Match = None,
-    in_group: InGroup = None,
-    state: States = None,
-    silent_since: SilentSince = None,
-    expires_before: ExpiresBefore = None,
+    choice: Choice,
+    *,
     endpoint: EndpointName = None,
-    allowed_ips: AllowedIps = None,
-    exclude: Exclude = None,
-    dns: Dns = None,
-    mtu: Mtu = None,
+    client: ClientOptions,
     out: Out = None,
     qr: Qr = None,
     as_json: Json = False,
@@ -76,10 +57,9 @@ def config(
 
     from wgbind.errors import InputError
 
-    opened = open_server(server)
-    which = chosen(opened, names, selection(match, in_group, state, silent_since, expires_before))
-    said = client_texts(allowed_ips, exclude, dns, mtu)
-    peers = [replace(peer, client=peer.client.changed(**said)) for peer in peers_of(opened, which)]
+    opened, which = choice.open()
+    found = peers_of(opened, which)
+    peers = [replace(peer, client=peer.client.changed(**client.texts)) for peer in found]
     if out is not None:
         hand_out(opened, peers, out, endpoint)
         typer.echo(f"Configurations of {len(peers)} peers are in {out}.")
@@ -159,21 +139,6 @@ def print_configuration(
     advertised = server.advertised(endpoint)
     if advertised.remark is not None:
         remark(f"Endpoint {advertised.endpoint or 'unknown'}: {advertised.remark}.")
-
-
-def client_texts(
-    allowed_ips: list[str] | None,
-    exclude: list[str] | None,
-    dns: list[str] | None,
-    mtu: str | None,
-) -> dict[str, list[str] | None]:
-    """Return what the options say, as `ClientOverrides.changed` takes it."""
-    return {
-        "allowed_ips": allowed_ips,
-        "excluded_ips": exclude,
-        "dns": dns,
-        "mtu": None if mtu is None else [mtu],
-    }
 
 
 def hand_out(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wgbind.cli import complete, peer_change, transfer
-from wgbind.cli.configuration import client_texts as _client_texts
 from wgbind.cli.configuration import config, file_names, hand_out, print_configuration, qr
 from wgbind.cli.library import open_server
+from wgbind.cli.options import expanded
 from wgbind.cli.output import (
     EXIT_CODES,
     Json,
@@ -24,14 +24,11 @@ from wgbind.cli.output import (
     size,
 )
 from wgbind.cli.peer_options import (
-    AllowedIps,
+    ClientOptions,
     Description,
-    Dns,
     EndpointName,
-    Exclude,
     Expires,
     ListedState,
-    Mtu,
     NewKey,
     Notes,
     Out,
@@ -67,7 +64,9 @@ _KEYS: dict[Sorting, Callable[[PeerReport], float]] = {
 
 
 @app.command(epilog=EXIT_CODES)
+@expanded
 def add(
+    *,
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="Name of the peer.", show_default=False)
     ] = None,
@@ -89,10 +88,7 @@ def add(
             autocompletion=complete.groups,
         ),
     ] = None,
-    allowed_ips: AllowedIps = None,
-    exclude: Exclude = None,
-    dns: Dns = None,
-    mtu: Mtu = None,
+    client: ClientOptions,
     description: Description = None,
     notes: Notes = None,
     expires: Expires = None,
@@ -123,14 +119,13 @@ def add(
     from wgbind.settings.client import ClientOverrides
 
     if table is not None:
-        one = (name, public_key, address, route, group, allowed_ips, exclude, dns, mtu, description)
+        one = (name, public_key, address, route, group, description, *client.texts.values())
         if out is None or not psk or expires or notes or any(one):
             raise InputError("give --from FILE and --out PATH, and the rest in its columns")
         _add_table(open_server(server), table, out, endpoint, as_json=as_json)
         return
     if name is None:
         raise InputError("name: it is missing; give NAME, or --from FILE")
-    client = ClientOverrides().changed(**_client_texts(allowed_ips, exclude, dns, mtu))
     opened = open_server(server)
     if out is not None:
         Handout(out, file_names(opened, [name], endpoint))
@@ -141,7 +136,7 @@ def add(
         addresses=[parse_address(text) for text in address] if address else None,
         routed_networks=[parse_network(text) for text in route or ()],
         groups=group or (),
-        client=client,
+        client=ClientOverrides().changed(**client.texts),
         description=description or "",
         expires_at=moment(expires),
         notes=notes or "",

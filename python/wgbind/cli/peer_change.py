@@ -7,35 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wgbind.cli import complete
-from wgbind.cli.configuration import client_texts, file_names, hand_out, print_configuration
-from wgbind.cli.library import open_server
-from wgbind.cli.output import Json, ServerName, confirm, moment, print_json, remark
+from wgbind.cli.configuration import file_names, hand_out, print_configuration
+from wgbind.cli.options import expanded
+from wgbind.cli.output import Json, confirm, moment, print_json, remark
 from wgbind.cli.peer_options import (
-    AllowedIps,
+    ClientOptions,
     Description,
-    Dns,
     EndpointName,
-    Exclude,
     Expires,
-    Mtu,
     NewKey,
     Notes,
     Out,
     PresharedKeyChange,
     Qr,
 )
-from wgbind.cli.selection import (
-    ExpiresBefore,
-    InGroup,
-    Match,
-    Names,
-    SilentSince,
-    States,
-    Yes,
-    chosen,
-    peers_of,
-    selection,
-)
+from wgbind.cli.selection import Choice, Yes, peers_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,14 +33,10 @@ if TYPE_CHECKING:
 _SHOWN = 5  # names in a question
 
 
+@expanded
 def set_(
-    names: Names = None,
-    server: ServerName = "wg0",
-    match: Match = None,
-    in_group: InGroup = None,
-    state: States = None,
-    silent_since: SilentSince = None,
-    expires_before: ExpiresBefore = None,
+    choice: Choice,
+    *,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Its new name.")] = None,
     description: Description = None,
     notes: Notes = None,
@@ -100,10 +82,7 @@ def set_(
             autocompletion=complete.groups,
         ),
     ] = None,
-    allowed_ips: AllowedIps = None,
-    exclude: Exclude = None,
-    dns: Dns = None,
-    mtu: Mtu = None,
+    client: ClientOptions,
     as_json: Json = False,
 ) -> None:
     """Change peers, all that is named of all of them, or nothing; sessions go on where they can.
@@ -136,13 +115,12 @@ def set_(
         changes["routed_networks"] = () if route == ["none"] else tuple(map(parse_network, route))
     if psk is PresharedKeyChange.OFF:
         changes["preshared_key"] = None
-    client = client_texts(allowed_ips, exclude, dns, mtu)
-    reconfigured = bool(address or psk or any(client.values()))
+    said = client.texts
+    reconfigured = bool(address or psk or any(said.values()))
     if not (changes or reconfigured or group or no_group):
         raise InputError("there is nothing to change; give --group, --expires or another")
 
-    opened = open_server(server)
-    which = chosen(opened, names, selection(match, in_group, state, silent_since, expires_before))
+    opened, which = choice.open()
     if len(which) > 1 and (name or address or route or endpoint):
         raise InputError("a name, address, route or endpoint is one peer's alone; name that one")
     asked: list[Change] = []
@@ -152,15 +130,15 @@ def set_(
             psk is PresharedKeyChange.ON and old.preshared_key is None
         ):
             own["preshared_key"] = PresharedKey.generate()
-        if any(client.values()):
-            own["client"] = old.client.changed(**client)
+        if any(said.values()):
+            own["client"] = old.client.changed(**said)
         if group or no_group:
             asked.append(
                 PeerRegrouping(old.public_key, frozenset(group or ()), frozenset(no_group or ()))
             )
         asked.append(PeerUpdate(old.public_key, own))
     peers = _applied(opened, asked, len(which))
-    if _printed(peers, names, as_json=as_json):
+    if _printed(peers, choice.names, as_json=as_json):
         return
     for peer in peers:
         if reconfigured:
@@ -171,35 +149,26 @@ def set_(
             typer.echo(f"{peer.name} is in {', '.join(sorted(peer.groups)) or 'no group'} now.")
 
 
+@expanded
 def disable(
-    names: Names = None,
-    server: ServerName = "wg0",
-    match: Match = None,
-    in_group: InGroup = None,
-    state: States = None,
-    silent_since: SilentSince = None,
-    expires_before: ExpiresBefore = None,
+    choice: Choice,
+    *,
     as_json: Json = False,
 ) -> None:
     """Serve peers no more; they keep addresses and groups, their sessions end at once."""
     from wgbind.api.change import PeerUpdate
 
-    opened = open_server(server)
-    which = chosen(opened, names, selection(match, in_group, state, silent_since, expires_before))
+    opened, which = choice.open()
     peers = _applied(opened, [PeerUpdate(each, {"enabled": False}) for each in which], len(which))
-    if not _printed(peers, names, as_json=as_json):
+    if not _printed(peers, choice.names, as_json=as_json):
         for peer in peers:
             typer.echo(f"{peer.name} is disabled.")
 
 
+@expanded
 def enable(
-    names: Names = None,
-    server: ServerName = "wg0",
-    match: Match = None,
-    in_group: InGroup = None,
-    state: States = None,
-    silent_since: SilentSince = None,
-    expires_before: ExpiresBefore = None,
+    choice: Choice,
+    *,
     expires: Expires = None,
     as_json: Json = False,
 ) -> None:
@@ -208,23 +177,18 @@ def enable(
     from wgbind.store.expiry import utc_text
 
     until = moment(expires)
-    opened = open_server(server)
-    which = chosen(opened, names, selection(match, in_group, state, silent_since, expires_before))
+    opened, which = choice.open()
     peers = _applied(opened, [PeerEnabling(each, until) for each in which], len(which))
-    if not _printed(peers, names, as_json=as_json):
+    if not _printed(peers, choice.names, as_json=as_json):
         for peer in peers:
             date = "" if peer.expires_at is None else f" until {utc_text(peer.expires_at)}"
             typer.echo(f"{peer.name} is enabled{date}.")
 
 
+@expanded
 def rotate(
-    names: Names = None,
-    server: ServerName = "wg0",
-    match: Match = None,
-    in_group: InGroup = None,
-    state: States = None,
-    silent_since: SilentSince = None,
-    expires_before: ExpiresBefore = None,
+    choice: Choice,
+    *,
     public_key: NewKey = None,
     endpoint: EndpointName = None,
     out: Out = None,
@@ -243,8 +207,7 @@ def rotate(
     from wgbind.server.handout import Handout
 
     key = None if public_key is None else PublicKey(public_key)
-    opened = open_server(server)
-    which = chosen(opened, names, selection(match, in_group, state, silent_since, expires_before))
+    opened, which = choice.open()
     if len(which) > 1 and key is not None:
         raise InputError("a public key is one peer's alone; name that one")
     if len(which) > 1 and out is None:
@@ -256,13 +219,13 @@ def rotate(
         Handout(out, file_names(opened, found, endpoint))
     if found:
         confirm(
-            f"Give {_listed(found)} of {server} new keys, so that what they have ends?",
+            f"Give {_listed(found)} of {choice.server} new keys, so that what they have ends?",
             yes=yes,
-            required=not names,
+            required=not choice.names,
         )
     peers = _applied(opened, [PeerRotation(each, key) for each in which], len(which))
     if not peers:
-        _printed(peers, names, as_json=as_json)
+        _printed(peers, choice.names, as_json=as_json)
     elif out is not None:
         hand_out(opened, peers, out, endpoint)
         typer.echo(f"{len(peers)} peers have new keys; their configurations are in {out}.")
@@ -270,14 +233,10 @@ def rotate(
         print_configuration(opened, peers[0], endpoint=endpoint, qr=qr, as_json=as_json)
 
 
+@expanded
 def remove(
-    names: Names = None,
-    server: ServerName = "wg0",
-    match: Match = None,
-    in_group: InGroup = None,
-    state: States = None,
-    silent_since: SilentSince = None,
-    expires_before: ExpiresBefore = None,
+    choice: Choice,
+    *,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
@@ -288,18 +247,19 @@ def remove(
     """
     from wgbind.server.report import stored_peer_report
 
-    opened = open_server(server)
-    which = chosen(opened, names, selection(match, in_group, state, silent_since, expires_before))
+    opened, which = choice.open()
     if which:
         found = [peer.name for peer in peers_of(opened, which)]
-        confirm(f"Remove {_listed(found)} from {server}?", yes=yes, required=not names)
+        confirm(
+            f"Remove {_listed(found)} from {choice.server}?", yes=yes, required=not choice.names
+        )
     removed = opened.peers.remove_many(which) if which else []
     if as_json:
         print_json([stored_peer_report(peer).model_dump(mode="json") for peer in removed])
         return
-    _printed(removed, names, as_json=False)
+    _printed(removed, choice.names, as_json=False)
     for peer in removed:
-        typer.echo(f"{peer.name} is removed from {server}.")
+        typer.echo(f"{peer.name} is removed from {choice.server}.")
 
 
 def _applied(server: Server, changes: Sequence[Change], count: int) -> Sequence[Peer]:

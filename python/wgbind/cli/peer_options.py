@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -9,6 +10,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from wgbind.cli import complete
+from wgbind.cli.options import Options
 
 Which: TypeAlias = Annotated[
     str,
@@ -43,6 +45,28 @@ Mtu: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="BYTES", help="Its MTU, if it shall not find that out itself."),
 ]
+
+
+@dataclass(frozen=True)
+class ClientOptions(Options):
+    """What a peer's own configuration says."""
+
+    allowed_ips: AllowedIps = None
+    exclude: Exclude = None
+    dns: Dns = None
+    mtu: Mtu = None
+
+    @property
+    def texts(self) -> dict[str, list[str] | None]:
+        """What is said, as `ClientOverrides.changed` takes it."""
+        return {
+            "allowed_ips": self.allowed_ips,
+            "excluded_ips": self.exclude,
+            "dns": self.dns,
+            "mtu": None if self.mtu is None else [self.mtu],
+        }
+
+
 EndpointName: TypeAlias = Annotated[
     str | None,
     typer.Option(

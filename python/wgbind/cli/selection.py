@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from wgbind.cli import complete
+from wgbind.cli.library import open_server
+from wgbind.cli.options import Options
+from wgbind.cli.output import ServerName  # noqa: TC001 (Typer reads it)
 from wgbind.cli.peer_options import ListedState
 from wgbind.precedence import give_way
 
@@ -57,6 +61,44 @@ ExpiresBefore: TypeAlias = Annotated[
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
+@dataclass(frozen=True)
+class Choice(Options):
+    """Which peers of a server a command is about: those named, or whom all options choose."""
+
+    names: Names = None
+    server: ServerName = "wg0"
+    match: Match = None
+    in_group: InGroup = None
+    state: States = None
+    silent_since: SilentSince = None
+    expires_before: ExpiresBefore = None
+
+    @property
+    def selection(self) -> Selection:
+        """What the options say; raises `InputError`."""
+        return selection(
+            self.match, self.in_group, self.state, self.silent_since, self.expires_before
+        )
+
+    def open(self) -> tuple[Server, list[str]]:
+        """Return the server, and the names or keys given or the names of who is chosen.
+
+        Raises `InputError` if both are given, or none.
+        """
+        from wgbind.errors import InputError
+
+        server, selection = open_server(self.server), self.selection
+        if self.names and selection:
+            raise InputError("give names or options that choose peers, as --in-group, not both")
+        if self.names:
+            return server, list(self.names)
+        if not selection:
+            raise InputError("name a peer, or choose by --match, --in-group, --state or the like")
+        give_way()
+        found = selection.of(server.status().peers)
+        return server, [peer.name for peer in found if peer.name is not None]
+
+
 def selection(
     match: str | None,
     group: str | None,
@@ -78,24 +120,6 @@ def selection(
         silent_since=None if silent_since is None else parse_past(silent_since, now),
         expires_before=None if expires_before is None else parse_expiry(expires_before, now),
     )
-
-
-def chosen(server: Server, names: Sequence[str] | None, selection: Selection) -> list[str]:
-    """Return the names or keys given, or the names of the peers that the options choose.
-
-    Raises `InputError` if both are given, or none.
-    """
-    from wgbind.errors import InputError
-
-    if names and selection:
-        raise InputError("give names or options that choose peers, such as --in-group, not both")
-    if names:
-        return list(names)
-    if not selection:
-        raise InputError("name a peer, or choose by --match, --in-group, --state or the like")
-    give_way()
-    found = selection.of(server.status().peers)
-    return [peer.name for peer in found if peer.name is not None]
 
 
 def peers_of(server: Server, which: Sequence[str], *, private_keys: bool = False) -> Sequence[Peer]:

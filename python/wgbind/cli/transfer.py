@@ -11,6 +11,7 @@ import typer
 
 from wgbind.cli.configuration import file_names, hand_out, require_place_for_keys
 from wgbind.cli.library import open_server
+from wgbind.cli.options import expanded
 from wgbind.cli.output import (
     Json,
     ServerName,
@@ -20,24 +21,13 @@ from wgbind.cli.output import (
     warn_if_readable,
 )
 from wgbind.cli.peer_options import Out  # noqa: TC001 (Typer reads it)
-from wgbind.cli.selection import (
-    ExpiresBefore,
-    InGroup,
-    Match,
-    Names,
-    SilentSince,
-    States,
-    chosen,
-    peers_of,
-    selection,
-)
+from wgbind.cli.selection import Choice, peers_of
 from wgbind.precedence import give_way
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wgbind.api.change import NewPeer
-    from wgbind.server.server import Server
     from wgbind.store.peer import Peer
 
 
@@ -100,14 +90,10 @@ def import_(
     typer.echo(f"{len(added)} peers are added.")
 
 
+@expanded
 def export(
-    names: Names = None,
-    server: ServerName = "wg0",
-    match: Match = None,
-    in_group: InGroup = None,
-    state: States = None,
-    silent_since: SilentSince = None,
-    expires_before: ExpiresBefore = None,
+    choice: Choice,
+    *,
     form: Annotated[
         ExportForm | None,
         typer.Option("--format", help="JSON, unless --out tells.", show_default=False),
@@ -131,9 +117,12 @@ def export(
     """
     from wgbind.server.handout import write_new
 
-    opened = open_server(server)
-    options = (match, in_group, state, silent_since, expires_before)
-    peers = _exported(opened, names, options, private_keys=secrets)
+    if choice.names or choice.selection:
+        opened, which = choice.open()
+        peers = peers_of(opened, which, private_keys=secrets)
+    else:
+        opened = open_server(choice.server)
+        peers = opened.peers.list(private_keys=secrets)
     if out is not None and out.suffix == ".zip":
         hand_out(opened, peers, out)
         typer.echo(f"Configurations of {len(peers)} peers are in {out}.")
@@ -146,19 +135,6 @@ def export(
         return
     write_new(out, text.encode())
     typer.echo(f"{len(peers)} peers are in {out}.")
-
-
-def _exported(
-    server: Server,
-    names: Sequence[str] | None,
-    options: tuple[str | None, str | None, object, str | None, str | None],
-    *,
-    private_keys: bool,
-) -> Sequence[Peer]:
-    conditions = selection(*options)  # type: ignore[arg-type]
-    if not names and not conditions:
-        return server.peers.list(private_keys=private_keys)
-    return peers_of(server, chosen(server, names, conditions), private_keys=private_keys)
 
 
 def _form(out: Path | None, form: ExportForm | None) -> ExportForm:
