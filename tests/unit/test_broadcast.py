@@ -1,8 +1,9 @@
 """Events on their way to many readers: whoever is slow loses the oldest, and holds up nobody."""
 
+import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from threading import Thread
@@ -15,6 +16,7 @@ from wgbind.api.app import make_app
 from wgbind.api.broadcast import MAX_WAITING, Broadcast, Subscription
 from wgbind.api.connection import Gate
 from wgbind.api.event import PeerEvent
+from wgbind.api.event_source import decode, encode
 from wgbind.api.event_stream import EventStream
 from wgbind.api.firewall import FirewallReport
 from wgbind.api.listener import UnixListener
@@ -74,6 +76,29 @@ def test_each_subscription_is_told_from_its_beginning_to_its_end() -> None:
         assert (one.ended, other.ended) == (True, False)
     with broadcast.subscribe(lambda: None) as late:
         assert late.ended
+
+
+def test_what_is_told_right_before_the_end_is_written() -> None:
+    broadcast = Broadcast()
+
+    async def follow() -> list[PeerEvent]:
+        written = encode(broadcast)
+        assert await anext(written) == ": listening\n\n"
+        broadcast.publish(make_events(0, 1))
+        first = await anext(written)
+        # While the first is on its way, another comes, and the end.
+        broadcast.publish(make_events(1, 1))
+        broadcast.close()
+        lines = [first, *[more async for more in written]]
+        return [event for line in lines for event in [decode(line.strip())] if event]
+
+    assert names(asyncio.run(follow())) == [0, 1]
+    # Whoever comes when all is over waits for nothing.
+    assert names(asyncio.run(_all(encode(broadcast)))) == []
+
+
+async def _all(written: AsyncIterator[str]) -> list[PeerEvent]:
+    return [event async for line in written for event in [decode(line.strip())] if event]
 
 
 class OnlyEvents:

@@ -1,13 +1,17 @@
 """What changed since a version: enough to know all, and no more than that."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from ipaddress import ip_interface, ip_network
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wgbind.keys import PrivateKey
+from wgbind.server import roster as roster_module
 from wgbind.server.roster import Roster
 from wgbind.store import Peer, Store, rows
 
@@ -128,3 +132,38 @@ def test_a_roster_knows_what_the_store_has(store: Store, steps: list[tuple[str, 
         elif step == "move":
             store.update_peer("wg0", some.name, pools=POOLS, enabled=not some.enabled)
         assert sorted(roster.read().values(), key=lambda p: p.name) == store.peers("wg0")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda store: store.update_peer("wg0", "p0", pools=POOLS, description="other"),
+        lambda store: store.update_peer("wg0", "p0", pools=POOLS, public_key=KEYS[1]),
+        lambda store: store.remove_peer("wg0", "p0"),
+    ],
+    ids=["changed", "rotated", "removed"],
+)
+def test_a_key_has_its_name_at_every_step_of_a_refresh(
+    store: Store, change: Callable[[Store], object]
+) -> None:
+    add(store, 0)
+    roster = Roster(store, "wg0")
+    roster.refresh()
+    entry = roster.entry_of(KEYS[0])
+    change(store)
+    steps = 0
+
+    def look(frame: FrameType, _event: str, _argument: object) -> Any:
+        nonlocal steps
+        if frame.f_code.co_filename == roster_module.__file__:
+            steps += 1
+            assert (roster.name_of(KEYS[0]), roster.entry_of(KEYS[0])) == ("p0", entry)
+        return look
+
+    before = sys.gettrace()
+    sys.settrace(look)
+    try:
+        roster.refresh()
+    finally:
+        sys.settrace(before)
+    assert steps > 10

@@ -13,7 +13,7 @@ class PeerEvent(BaseModel):
 
     Attributes:
         at: UTC.
-        kind: "expired": its date has come, and it is served no more. "limit": there is no more of
+        kind: "expired": its date has come; then it is "removed". "limit": there is no more of
             something, for whichever peer. "added", "changed", "removed": its configuration, in
             the store or by `wg`. "connected": a handshake was completed, the first since the peer
             was added or silent; "rekeyed": another one. "roamed": its messages come from another

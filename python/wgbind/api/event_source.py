@@ -31,15 +31,17 @@ async def encode(broadcast: Broadcast) -> AsyncIterator[str]:
 
     with broadcast.subscribe(wake) as subscription:
         yield ": listening\n\n"
-        while not subscription.ended:
+        while True:
+            ended = subscription.ended  # first: all that was told before the end is there to take
+            if taken := subscription.take():
+                yield "".join(f"{_FIELD}{event.model_dump_json()}\n\n" for event in taken)
+            if ended:
+                return
             try:
                 await asyncio.wait_for(arrived.wait(), _HEARTBEAT_SECONDS)
             except asyncio.TimeoutError:
                 yield ": alive\n\n"
-                continue
             arrived.clear()
-            if taken := subscription.take():
-                yield "".join(f"{_FIELD}{event.model_dump_json()}\n\n" for event in taken)
 
 
 def decode(line: str) -> PeerEvent | None:

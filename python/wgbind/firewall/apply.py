@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 ATTEMPTS = 20
-"""How often a transaction is made anew because others change their rules just then."""
+"""How often a transaction, or a dump, is made anew because others change their rules just then."""
 
 
 @dataclass(frozen=True)
@@ -175,9 +175,12 @@ def current(interface: str) -> Counters | None:
     """
     table = table_name(interface)
     with NfTables() as kernel:
-        if kernel.get(Kind.GET_TABLE, text(1, table)) is None:
-            return None
-        return Counters(dict(list_counters(kernel, table)))
+        for _ in range(ATTEMPTS):
+            if kernel.get(Kind.GET_TABLE, text(1, table)) is None:
+                return None
+            with suppress(StaleError):
+                return Counters(dict(list_counters(kernel, table)))
+    raise FirewallError(f"nftables: rules changed {ATTEMPTS} times while counters were read")
 
 
 def refused(interface: str, reason: str) -> int:

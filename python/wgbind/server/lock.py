@@ -9,6 +9,8 @@ from wgbind.errors import PrivilegeError, StateError
 
 # Who asks for the holder takes the lock for an instant; who wants it waits that out.
 _PATIENCE_SECONDS = 0.5
+# The holder writes its number just after it has the lock; on a busy machine that may take a while.
+_NAMING_SECONDS = 10.0
 
 
 class Lock:
@@ -51,7 +53,11 @@ class Lock:
             if not _is_at(descriptor, path):
                 os.close(descriptor)
                 continue
-            os.ftruncate(descriptor, 0)
+            if os.fstat(descriptor).st_size > 0:
+                # Of a holder that was killed; nobody is to read its number for ours.
+                path.unlink()
+                os.close(descriptor)
+                continue
             os.write(descriptor, f"{os.getpid()}\n".encode())
             return cls(path, descriptor)
 
@@ -95,8 +101,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _read_pid(descriptor: int) -> int:
-    # The holder writes its number just after it has the lock.
-    deadline = monotonic() + _PATIENCE_SECONDS
+    deadline = monotonic() + _NAMING_SECONDS
     while monotonic() < deadline:
         text = os.pread(descriptor, 32, 0)
         if text.endswith(b"\n"):

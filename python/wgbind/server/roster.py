@@ -19,7 +19,7 @@ _REMEMBERED = 1 << 14
 
 
 class Roster:
-    """The peers of the store; one thread refreshes it, any may look things up.
+    """The peers of the store; one thread refreshes it, any may look things up at any moment.
 
     Args:
         store: An open store.
@@ -47,13 +47,17 @@ class Roster:
         changes = self._store.changes(self._server, self._version)
         touched: set[PublicKey] = set()
         gone = self._peers.keys() - changes.peers if changes.whole else changes.removed
-        for row_id in gone:
-            touched |= self._drop(row_id)
+        # Who stays is known at every step, by the new key before the old one is forgotten.
+        for row_id in self._peers.keys() & gone:
+            touched.add(self._forget(row_id, self._peers[row_id]))
+            del self._peers[row_id]
         for row_id, peer in changes.peers.items():
-            touched |= self._drop(row_id)
-            touched.add(peer.public_key)
+            before = self._peers.get(row_id)
             self._peers[row_id] = peer
             self._ids[peer.public_key] = row_id
+            touched.add(peer.public_key)
+            if before is not None and before.public_key != peer.public_key:
+                touched.add(self._forget(row_id, before))
         self._version = changes.version
         return None if changes.whole else touched
 
@@ -82,23 +86,22 @@ class Roster:
     def entry_of(self, public_key: PublicKey) -> Entry | None:
         """Return whose history goes on by what a key did, or did until just now."""
         row_id = self._ids.get(public_key)
-        if row_id is not None:
-            return Entry(row_id, self._peers[row_id].created_at)
+        peer = None if row_id is None else self._peers.get(row_id)
+        if row_id is not None and peer is not None:
+            return Entry(row_id, peer.created_at)
         former = self._former.get(public_key)
         return None if former is None else former[1]
 
-    def _drop(self, row_id: int) -> set[PublicKey]:
-        peer = self._peers.pop(row_id, None)
-        if peer is None:
-            return set()
+    def _forget(self, row_id: int, peer: Peer) -> PublicKey:
+        """Note that a row has no longer the key of `peer`; return that key."""
         key = peer.public_key
         # Another row may have the key by now.
         if self._ids.get(key) == row_id:
-            del self._ids[key]
             self._former[key] = (peer.name, Entry(row_id, peer.created_at))
+            del self._ids[key]
             while len(self._former) > _REMEMBERED:
                 self._former.pop(next(iter(self._former)))
-        return {key}
+        return key
 
 
 def _merge(peers: dict[int, Peer], changes: Changes) -> dict[int, Peer]:

@@ -146,24 +146,13 @@ class Server:
             node.stop()
             return
         pid = self.pid()
-        if pid is None:
-            if not self._release_host():
-                raise self._stopped()
-            return
-        descriptor = os.pidfd_open(pid)
-        try:
-            # Still the holder: so the descriptor is of no later process with the same number.
-            if self.pid() == pid:
-                signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-                ended = select.poll()
-                ended.register(descriptor, select.POLLIN)
-                if not ended.poll(_PATIENCE_SECONDS * 1000):
-                    raise StateError(
-                        f"{self.name} (pid {pid}) does not end; see {self.paths.log},"
-                        f" `kill -9 {pid}` ends it"
-                    )
-        finally:
-            os.close(descriptor)
+        if pid is not None:
+            self._end(pid)
+            # Who was killed just then leaves its lock, and what else there was.
+            if self.paths.lock.exists() and self.pid() is None:
+                self._release_host()
+        elif not self._release_host():
+            raise self._stopped()
 
     def reload(self) -> tuple[str, ...]:
         """Let the running server read its settings again; return what could not be applied.
@@ -391,6 +380,26 @@ class Server:
             else:
                 return True
             raise
+
+    def _end(self, pid: int) -> None:
+        """Let the process that runs the server end; return when it is gone."""
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        try:
+            # Still the holder: so the descriptor is of no later process with the same number.
+            if self.pid() == pid:
+                signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+                ended = select.poll()
+                ended.register(descriptor, select.POLLIN)
+                if not ended.poll(_PATIENCE_SECONDS * 1000):
+                    raise StateError(
+                        f"{self.name} (pid {pid}) does not end; see {self.paths.log},"
+                        f" `kill -9 {pid}` ends it"
+                    )
+        finally:
+            os.close(descriptor)
 
     def _release_host(self) -> bool:
         from wgbind.server.reconciler import release_host
