@@ -1,16 +1,17 @@
 """The harness itself: what the other tests stand on has to hold."""
 
 import subprocess
-import time
 
 from harness import (
     Namespace,
     Topology,
+    count_packets,
     interface_name,
     iperf3,
     leftovers,
     ping,
     udp_stream,
+    wait_until,
     wg,
     wireguard_go,
 )
@@ -28,22 +29,24 @@ def test_hosts_reach_their_neighbours_and_nobody_else(topology: Topology) -> Non
 
 def test_udp_stream_counts_what_is_lost(topology: Topology) -> None:
     hosts = topology
-    stream = udp_stream(hosts.a, hosts.server, hosts.server_to_a.ipv4, rate=200)
-    time.sleep(0.3)
-    sent, lost = stream.stop()
-    assert sent > 20
-    assert lost == []
-    stream = udp_stream(hosts.a, hosts.server, hosts.server_to_a.ipv6, rate=200)
-    hosts.server.run(
-        [
-            "nft",
-            "add table ip6 hole; add chain ip6 hole in "
-            "{ type filter hook input priority 0; policy drop; }",
-        ]
-    )
-    time.sleep(0.1)
-    sent, lost = stream.stop()
-    assert 0 < len(lost) <= sent
+    with count_packets(hosts.server, "udp dport 7007") as seen:
+        stream = udp_stream(hosts.a, hosts.server, hosts.server_to_a.ipv4, rate=200)
+        wait_until(lambda: seen() > 20, "datagrams")
+        sent, lost = stream.stop()
+        assert sent > 20
+        assert lost == []
+        stream = udp_stream(hosts.a, hosts.server, hosts.server_to_a.ipv6, rate=200)
+        hosts.server.run(
+            [
+                "nft",
+                "add table ip6 hole; add chain ip6 hole in "
+                "{ type filter hook input priority 0; policy drop; }",
+            ]
+        )
+        before = seen()
+        wait_until(lambda: seen() > before + 1, "a datagram that is dropped")
+        sent, lost = stream.stop()
+        assert 0 < len(lost) <= sent
 
 
 def test_wireguard_go_answers_wg() -> None:

@@ -14,7 +14,7 @@ from harness.client import (
 )
 from harness.count import count_packets
 from harness.host_state import files, host_state
-from harness.measure import Iperf, Ping, UdpStream, iperf3, ping, udp_stream
+from harness.measure import Iperf, Ping, UdpStream, iperf3, ping, reach, udp_stream
 from harness.names import TOKEN, interface_name, leftovers
 from harness.namespace import Namespace, veth
 from harness.network import Network, start_network
@@ -22,6 +22,7 @@ from harness.pair import PORT, End, start_end, tunnel
 from harness.server import Wgbind
 from harness.topology import Host, Link, Topology
 from harness.transfer import Received, Relay, assert_whole, exchange, old_kernel
+from harness.wait import wait_until
 from harness.wireguard_go import WireguardGo, program, start_device, wg, wireguard_go
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "old_kernel",
     "ping",
     "program",
+    "reach",
     "running_api",
     "start_device",
     "start_end",
@@ -64,6 +66,7 @@ __all__ = [
     "tunnel",
     "udp_stream",
     "veth",
+    "wait_until",
     "wg",
     "wg_quick",
     "wireguard_go",

@@ -1,10 +1,10 @@
 """A server in this process whose API is served every way there is."""
 
 import secrets
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 from harness.certificate import write_certificate
@@ -61,11 +61,11 @@ def listening(url: str) -> list[tuple[str, str]]:
 @contextmanager
 def running_api(folder: Path) -> Iterator[Api]:
     """Run a server in this process, with its API on a TCP port of loopback, too."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"https://127.0.0.1:{free.getsockname()[1]}"
+    # An address of its own: on 127.0.0.1 another process may take a port that is free now.
+    address = str(ip_address("127.1.0.1") + secrets.randbits(23))
+    url = f"https://{address}:8443"
     server = make_server(folder, *listening(url))
-    certificate, _ = write_certificate(server.paths.config_dir, "127.0.0.1")
+    certificate, _ = write_certificate(server.paths.config_dir, address)
     token, token_file = secrets.token_hex(32), server.paths.config_dir / "api.token"
     token_file.touch(0o600)
     token_file.write_text(f"{token}\n")

@@ -8,7 +8,11 @@ from pathlib import Path
 
 from harness.names import interface_name
 from harness.namespace import Namespace
-from harness.wireguard_go import program, start_device, wg
+from harness.wait import wait_until
+from harness.wireguard_go import bring_up, program, start_device, wg
+
+REKEY_AFTER_TIME = 120
+"""Seconds after which whoever began a session renews it (the paper, section 6.1)."""
 
 REPEATED_WITHIN = 6.5
 """Seconds after which wireguard-go repeats no handshake that was answered."""
@@ -46,6 +50,11 @@ class Client:
             time.sleep(0.1)
         return latest
 
+    def keeps_session(self, handshake: int) -> bool:
+        """Tell whether the session of a handshake goes on, or was renewed for its age alone."""
+        latest = self.latest_handshake()
+        return latest == handshake or latest - handshake >= REKEY_AFTER_TIME
+
     def server_key(self) -> str:
         """Return the server's public key."""
         return wg(self.namespace, "show", self.interface, "peers").strip()
@@ -58,7 +67,7 @@ def connect(
     *networks: str,
     implementation: str = "wireguard-go",
 ) -> Client:
-    """Bring a client up by `wg setconf` and `ip`, with routes to `networks` through the tunnel.
+    """Bring a client up by `ip` and `wg setconf`, with routes to `networks` through the tunnel.
 
     Args:
         namespace: The client's host.
@@ -69,17 +78,17 @@ def connect(
     """
     interface = interface_name()
     path = _write(folder, interface, configuration)
-    start_device(namespace, [program(implementation), "-f", interface], interface)
+    process = start_device(namespace, [program(implementation), "-f", interface], interface)
     stripped = folder / f"{interface}.stripped"
     stripped.write_text(namespace.run(["wg-quick", "strip", str(path)]).stdout)
-    wg(namespace, "setconf", interface, str(stripped))
     for address in _values(configuration, "Address"):
         namespace.add_address(interface, address)
-    mtu = _values(configuration, "MTU") or ["1420"]
-    # A client that waits for its turn on a busy machine must not look like a lossy tunnel.
-    namespace.ip("link", "set", interface, "mtu", mtu[0], "txqueuelen", "10000", "up")
+    mtu, *_ = _values(configuration, "MTU") or ["1420"]
+    bring_up(namespace, interface, process, mtu)
     for network in networks:
         namespace.ip("route", "add", network, "dev", interface)
+    # To a link that is up: the peer is there, and takes packets, when this returns.
+    wg(namespace, "setconf", interface, str(stripped))
     return _client(namespace, interface, configuration)
 
 
@@ -90,6 +99,11 @@ def connect_with_wg_quick(
     interface = interface_name()
     path = _write(folder, interface, configuration)
     wg_quick(namespace, "up", path, implementation=implementation)
+    # wireguard-go has no port until it has heard that the link is up.
+    wait_until(
+        lambda: wg(namespace, "show", interface, "listen-port").strip() != "0",
+        f"the UDP port of {interface}",
+    )
     return _client(namespace, interface, configuration)
 
 

@@ -12,7 +12,8 @@ _SETTINGS = r"forwarding|ip_forward|accept_ra$|rp_filter|src_valid_mark"
 
 def host_state(namespace: Namespace) -> dict[str, Any]:
     """Return the host's interfaces, addresses, routes, rules, nftables and kernel settings."""
-    ruleset = json.loads(namespace.run(["nft", "-j", "list", "ruleset"]).stdout)["nftables"]
+    # Without its counters, which go on by themselves: by reports of multicast groups, for example.
+    ruleset = json.loads(namespace.run(["nft", "-js", "list", "ruleset"]).stdout)["nftables"]
     return {
         "addresses": namespace.ip("-o", "address").splitlines(),
         "routes": sorted(namespace.ip("route", "show", "table", "all").splitlines()),

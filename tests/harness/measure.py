@@ -3,12 +3,12 @@
 import json
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.namespace import Namespace
+from harness.wait import PATIENCE, wait_until
 
 ECHO = Path(__file__).with_name("echo.py")
 UDP_STREAM = Path(__file__).with_name("udp_stream.py")
@@ -56,6 +56,11 @@ def ping(
     return Ping(count, int(answered))
 
 
+def reach(namespace: Namespace, host: str) -> None:
+    """Wait until `host`, an IPv4 or IPv6 address, answers: a first handshake takes its time."""
+    wait_until(lambda: ping(namespace, host, count=1, deadline=2).received, f"an answer of {host}")
+
+
 class Iperf:
     """An iperf3 transfer under way."""
 
@@ -63,10 +68,17 @@ class Iperf:
         self._server = server
         self._client = client
 
-    def result(self, timeout: float = 60) -> dict[str, Any]:
+    def stop(self) -> None:
+        """End it before its time; fail if it has ended by itself."""
+        assert self._client.poll() is None, self._client.communicate()
+        for process in (self._client, self._server):
+            process.terminate()
+            process.communicate(timeout=PATIENCE)
+
+    def result(self, timeout: float = PATIENCE) -> dict[str, Any]:
         """Wait for the end and return iperf3's JSON; fail if it reports an error."""
         output, _ = self._client.communicate(timeout=timeout)
-        self._server.wait(30)
+        self._server.wait(PATIENCE)
         parsed: dict[str, Any] = json.loads(output)
         assert "error" not in parsed, parsed["error"]
         return parsed
@@ -89,7 +101,10 @@ def iperf3(
 ) -> Iperf:
     """Start an iperf3 transfer from `client` to `address` of `server` (`reverse`: back)."""
     listener = server.popen(["iperf3", "-s", "-1", "-p", str(port)], stdout=subprocess.DEVNULL)
-    _wait_for_listener(server, port)
+    wait_until(
+        lambda: server.run(["ss", "-nHlt", f"sport = :{port}"]).stdout.strip(),
+        f"a listener on port {port} of {server.name}",
+    )
     direction = ("-R",) if reverse else ()
     sender = client.popen(
         ["iperf3", "-J", "-c", address, "-p", str(port), "-t", str(seconds), *direction, *options]
@@ -107,9 +122,9 @@ class UdpStream:
     def stop(self) -> tuple[int, list[int]]:
         """End the stream; return how many datagrams were sent and the numbers of those lost."""
         self._sender.terminate()
-        output, _ = self._sender.communicate(timeout=30)
+        output, _ = self._sender.communicate(timeout=PATIENCE)
         sent = int(output)
-        output, _ = self._receiver.communicate(f"{sent}\n", timeout=60)
+        output, _ = self._receiver.communicate(f"{sent}\n", timeout=PATIENCE)
         received = set(json.loads(output))
         return sent, [number for number in range(sent) if number not in received]
 
@@ -121,7 +136,7 @@ def udp_stream(
     *,
     port: int = 7007,
     rate: int = 500,
-    life: float = 60,
+    life: float = 120,
 ) -> UdpStream:
     """Send `rate` numbered datagrams a second from `client` to `address` of `server`.
 
@@ -142,10 +157,3 @@ def wait_until_ready(process: subprocess.Popen[str]) -> None:
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line == "ready\n", f"{process.args!r}: {line}{process.stdout.read()}"
-
-
-def _wait_for_listener(namespace: Namespace, port: int) -> None:
-    deadline = time.monotonic() + 60
-    while not namespace.run(["ss", "-nHlt", f"sport = :{port}"]).stdout.strip():
-        assert time.monotonic() < deadline, f"nobody listens on port {port} of {namespace.name}"
-        time.sleep(0.02)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from typing_extensions import Self
 
 from harness.names import CONTROL_SOCKETS, namespace_name
+from harness.wait import PATIENCE, wait_until
 
 GRACE = 3.0
 """Seconds that a namespace's processes get to end on SIGTERM before SIGKILL."""
@@ -68,7 +70,7 @@ class Namespace:
             self.kill(signal.SIGKILL)
             time.sleep(0.02)
         for process in self._processes:
-            process.wait(5)
+            process.wait(PATIENCE)
             for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe is not None:
                     pipe.close()
@@ -162,6 +164,18 @@ class Namespace:
         nodad = ["nodad"] if ":" in address else []
         self.ip("address", "add", address, "dev", interface, *nodad)
 
+    def carries(self, interface: str) -> bool:
+        """Tell whether an Ethernet interface is as it will stay: it sends, its addresses are there.
+
+        The kernel lets the first end of a veth pair send, and gives it its link-local address, some
+        time after the second one was set up (net/core/link_watch.c).
+        """
+        (link,) = self.ip_json("address", "show", "dev", interface)
+        addresses = [entry for entry in link["addr_info"] if entry["family"] == "inet6"]
+        ready = any(entry["scope"] == "link" for entry in addresses) or not self._ipv6
+        tentative = any(entry.get("tentative") for entry in addresses)
+        return link["operstate"] == "UP" and ready and not tentative
+
     def interfaces(self) -> list[str]:
         """Return the names of the namespace's interfaces."""
         return [link["ifname"] for link in self.ip_json("link")]
@@ -180,7 +194,7 @@ def veth(
     names: tuple[str, str],
     addresses: tuple[Sequence[str], Sequence[str]] = ((), ()),
 ) -> None:
-    """Join two namespaces by a veth pair that is up.
+    """Join two namespaces by a veth pair that is up; return when both ends carry packets.
 
     Args:
         left: One end's namespace.
@@ -196,11 +210,13 @@ def veth(
         end.ip("link", "set", name, "up")
         for address in end_addresses:
             end.add_address(name, address)
+    for end, name in zip((left, right), names, strict=True):
+        wait_until(partial(end.carries, name), f"{name} of {end.name}")
 
 
 def _check(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
     result = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30
+        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE
     )
     if result.returncode != 0:
         raise _failure(argv, result)

@@ -10,7 +10,7 @@ from typing import Literal
 from harness.names import interface_name
 from harness.namespace import Namespace, veth
 from harness.topology import Host, Link
-from harness.wireguard_go import program, start_device, wg
+from harness.wireguard_go import bring_up, program, start_device, wg
 
 PORT = 51820
 
@@ -127,6 +127,6 @@ def start_end(
         wg(namespace, "set", interface, *private_key, "listen-port", str(PORT))
     namespace.add_address(interface, f"{inner.ipv4}/{prefix_lengths[0]}")
     namespace.add_address(interface, f"{inner.ipv6}/{prefix_lengths[1]}")
-    namespace.ip("link", "set", interface, "mtu", "1420", "up")
+    bring_up(namespace, interface, process, "1420")
     public_key = wg(namespace, "pubkey", text=secret).strip()
     return End(namespace, interface, inner, process, public_key)

@@ -17,6 +17,10 @@ import time
 SO_RCVBUFFORCE = 33
 """socket(7); Python has no name for it."""
 
+BURST = 10
+"""Datagrams at once, at most: a sender that waited for its turn on a busy machine does not send all
+that it missed, which would overflow queues that the even pace does not."""
+
 QUIET = 5.0
 """Seconds of silence after which what did not come is lost."""
 
@@ -29,11 +33,12 @@ def send(address: str, port: int, rate: int) -> None:
     number = 0
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.connect((address, port))
-        start = ready()
+        due = ready()
         while time.monotonic() < deadline:
             sock.send(struct.pack("!Q", number).ljust(200, b"."))
             number += 1
-            time.sleep(max(0.0, start + number / rate - time.monotonic()))
+            due = max(due + 1 / rate, time.monotonic() - BURST / rate)
+            time.sleep(max(0.0, due - time.monotonic()))
     print(number)
 
 

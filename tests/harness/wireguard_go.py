@@ -4,15 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from harness.names import CONTROL_SOCKETS, interface_name
 from harness.namespace import Namespace
-
-START_TIMEOUT = 60.0
-"""Seconds until an interface must answer on its control socket."""
+from harness.wait import PATIENCE, wait_until
 
 
 def program(name: str) -> str:
@@ -40,7 +37,7 @@ class WireguardGo:
     def stop(self) -> None:
         """End it, which removes its interface."""
         self.process.terminate()
-        self.process.wait(60)
+        self.process.wait(PATIENCE)
 
 
 def wireguard_go(namespace: Namespace, interface: str | None = None) -> WireguardGo:
@@ -71,13 +68,31 @@ def start_device(
         stderr=subprocess.DEVNULL,
         env={**os.environ, "LOG_LEVEL": "error", "WG_PROCESS_FOREGROUND": "1", **(env or {})},
     )
-    deadline = time.monotonic() + START_TIMEOUT
     socket = CONTROL_SOCKETS / f"{interface}.sock"
-    while not socket.exists() or namespace.run(["wg", "show", interface], check=False).returncode:
+
+    def answers() -> bool:
         assert process.poll() is None, f"{argv} ended with {process.returncode}"
-        assert time.monotonic() < deadline, f"{argv} opened no control socket"
-        time.sleep(0.02)
+        return (
+            socket.exists() and not namespace.run(["wg", "show", interface], check=False).returncode
+        )
+
+    wait_until(answers, f"the control socket of {argv}")
     return process
+
+
+def bring_up(
+    namespace: Namespace, interface: str, process: subprocess.Popen[str], mtu: str
+) -> None:
+    """Set a link up; return when its program takes packets: until then it drops them.
+
+    wireguard-go opens its UDP port when it has heard of the link, and then starts its peers.
+    """
+    # Room for what comes while the program waits for its turn on a busy machine.
+    namespace.ip("link", "set", interface, "mtu", mtu, "txqueuelen", "10000", "up")
+    owner = f"pid={process.pid},"
+    wait_until(
+        lambda: owner in namespace.run(["ss", "-Hlunp"]).stdout, f"the UDP port of {interface}"
+    )
 
 
 def wg(namespace: Namespace, *arguments: str, text: str | None = None) -> str:
