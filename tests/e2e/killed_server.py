@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from random import Random
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -105,7 +106,8 @@ def killed(server: Server, remote: RemoteServer, pid: int, random: Random) -> li
     assert not ended, ended
     os.kill(pid, signal.SIGKILL)
     writer.join()
-    while server.pid() is not None:
+    # The kernel lets go of the lock and of the interface one after the other.
+    while server.pid() is not None or Path("/sys/class/net", server.name).exists():
         time.sleep(0.001)
     return told
 

@@ -44,6 +44,6 @@ class Listener:
 
     def rest(self) -> list[str]:
         """Wait for its end, which must be a good one; return the other lines that it prints."""
-        printed, errors = self._process.communicate(timeout=20)
+        printed, errors = self._process.communicate(timeout=60)
         assert (self._process.returncode, errors) == (0, "")
         return [line for line in printed.splitlines() if not RENEWED.search(line)]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
-from harness import Link, Wgbind, connect, ping, veth, wg
+from harness import Link, Wgbind, connect, reach, veth, wg
 from net.host import Host
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Neighbourhood:
         for name, client in self.clients.items():
             stripped = self._folder / f"{client.interface}.stripped"
             wg(self.hosts[name], "setconf", client.interface, str(stripped))
-            assert ping(self.hosts[name], self.own[0], count=1).received
+            reach(self.hosts[name], self.own[0])
 
     def _start(self) -> None:
         self.wgbind.run("server", "init", self.wgbind.name)
@@ -123,4 +123,4 @@ class Neighbourhood:
             options = [word for group in groups for word in ("--group", group)]
             configuration = self.wgbind.add_peer(name, *options)
             self.clients[name] = connect(self.hosts[name], configuration, self._folder, *routes)
-            assert ping(self.hosts[name], self.own[0], count=1).received
+            reach(self.hosts[name], self.own[0])

@@ -73,7 +73,7 @@ def test_settings_and_peers_come_together(network: Network, tmp_path: Path) -> N
     sent, lost = stream.stop()
     assert sent > 100
     assert lost == []
-    assert network.a.latest_handshake() == handshake
+    assert network.a.keeps_session(handshake)
 
 
 def test_what_the_server_cannot_apply_is_taken_back(network: Network, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_what_the_server_cannot_apply_is_taken_back(network: Network, tmp_path: 
     keys = wg(hosts.server, "show", server.name, "peers").split()
     assert sorted(keys) == sorted(peer["public_key"] for peer in before.values())
     holder.stdin.close() if holder.stdin else None
-    holder.wait(10)
+    holder.wait(60)
     server.peer("remove", "d", "e")
 
 

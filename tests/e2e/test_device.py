@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,7 @@ from harness import (
     program,
     start_device,
     tunnel,
+    wait_until,
     wg,
 )
 from harness.names import CONTROL_SOCKETS
@@ -35,12 +36,20 @@ def host() -> Iterator[Namespace]:
         yield namespace
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 5) -> None:
-    """Wait until `condition` holds; fail if it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+PATIENCE = 60
+"""Seconds that a process gets to end."""
+
+
+def is_waiting(pid: int) -> bool:
+    """Tell whether all threads of a process sleep: there is nothing more that it prepares.
+
+    wireguard-go opens its control socket before it listens to signals (its main.go).
+    """
+    try:
+        found = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:  # one has ended just now
+        return False
+    return {text.rpartition(")")[2].split()[0] for text in found} == {"S"}
 
 
 @pytest.mark.parametrize("outer", ["ipv4", "ipv6"])
@@ -72,16 +81,18 @@ def test_background_returns_when_ready(implementation: str, host: Namespace) -> 
     assert CONTROL_SOCKETS.joinpath(f"{interface}.sock").stat().st_mode & 0o077 == 0
     (pid,) = host.pids()
     os.kill(pid, signal.SIGTERM)
-    wait_for(lambda: not host.pids())
-    assert interface not in host.interfaces()
+    wait_until(lambda: not host.pids(), "the end of the process")
+    # Of its threads the last one to end takes the interface along.
+    wait_until(lambda: interface not in host.interfaces(), "the end of the interface")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_it(implementation: str, host: Namespace, number: signal.Signals) -> None:
     interface = interface_name()
     process = start_device(host, [implementation, "-f", interface], interface)
+    wait_until(lambda: is_waiting(process.pid), "the process")
     process.send_signal(number)
-    assert process.wait(5) == 0
+    assert process.wait(PATIENCE) == 0
     assert interface not in host.interfaces()
     assert not CONTROL_SOCKETS.joinpath(f"{interface}.sock").exists()
 
@@ -90,7 +101,7 @@ def test_ends_with_its_control_socket(implementation: str, host: Namespace) -> N
     interface = interface_name()
     process = start_device(host, [implementation, "-f", interface], interface)
     CONTROL_SOCKETS.joinpath(f"{interface}.sock").unlink()
-    assert process.wait(5) == 0
+    assert process.wait(PATIENCE) == 0
     assert interface not in host.interfaces()
 
 
@@ -98,7 +109,7 @@ def test_ends_with_its_interface(implementation: str, host: Namespace) -> None:
     interface = interface_name()
     process = start_device(host, [implementation, "-f", interface], interface)
     host.ip("link", "del", interface)
-    assert process.wait(5) == 0
+    assert process.wait(PATIENCE) == 0
     assert not CONTROL_SOCKETS.joinpath(f"{interface}.sock").exists()
 
 
@@ -116,9 +127,9 @@ def test_stale_control_socket_is_replaced(implementation: str, host: Namespace) 
     interface = interface_name()
     first = start_device(host, [implementation, "-f", interface], interface)
     first.kill()
-    first.wait(5)
+    first.wait(PATIENCE)
     assert CONTROL_SOCKETS.joinpath(f"{interface}.sock").exists()
-    wait_for(lambda: interface not in host.interfaces())
+    wait_until(lambda: interface not in host.interfaces(), "the end of the interface")
     start_device(host, [implementation, "-f", interface], interface)
 
 
@@ -153,8 +164,13 @@ def test_number_of_workers(host: Namespace) -> None:
     interface = interface_name()
     argv = [program("wgbind-device"), "-f", interface]
     process = start_device(host, argv, interface, env={"WGBIND_WORKERS": "3"})
-    names = [path.read_text() for path in Path(f"/proc/{process.pid}/task").glob("*/comm")]
-    assert sum(name.startswith("worker ") for name in names) == 3
+
+    def workers() -> int:
+        names = [path.read_text() for path in Path(f"/proc/{process.pid}/task").glob("*/comm")]
+        return sum(name.startswith("worker ") for name in names)
+
+    # Each gives itself its name.
+    wait_until(lambda: workers() == 3, "three workers")
 
 
 def test_kernel_without_tun_is_told(host: Namespace) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
-from harness import PORT, Namespace, Wgbind, ping, start_end, veth, wg
+from harness import PORT, Namespace, Wgbind, reach, start_end, veth, wait_until, wg
 from harness.topology import Host, Link
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 NAME = "site.example.org"
@@ -24,13 +22,6 @@ def mounting(folder: Path) -> list[str]:
 def place(folder: Path, address: str) -> None:
     """Let the name stand for this address."""
     (folder / "hosts").write_text(f"127.0.0.1 localhost\n{address} {NAME}\n")
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 def test_we_call_a_server_by_its_name(tmp_path: Path) -> None:
@@ -53,13 +44,13 @@ def test_we_call_a_server_by_its_name(tmp_path: Path) -> None:
 
         server.peer("set", "other", "--route", "10.55.0.0/24", "--endpoint", f"no.{NAME}:{PORT}")
         problem = f"peer other: endpoint 'no.{NAME}' cannot be resolved: "
-        wait_for(lambda: problem in "".join(server.status()["problems"]), "the problem")
+        wait_until(lambda: problem in "".join(server.status()["problems"]), "the problem")
 
         # Where it was before it moved: our initiations are not answered there.
         server.peer("set", "other", "--endpoint", f"{NAME}:{PORT}", "--keepalive", "1")
         before = f"{nobody.ipv4}:{PORT}"
-        wait_for(lambda: server.peer_status("other")["endpoint"] == before, "the address")
+        wait_until(lambda: server.peer_status("other")["endpoint"] == before, "the address")
         assert server.status()["problems"] == []
         place(tmp_path, there.ipv6)
-        wait_for(lambda: ping(ours, "10.55.0.1", count=1, deadline=1).received > 0, "an answer")
+        reach(ours, "10.55.0.1")
         assert server.peer_status("other")["endpoint"] == f"[{there.ipv6}]:{PORT}"
