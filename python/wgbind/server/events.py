@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from datetime import datetime, timezone
-from threading import Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from wgbind.api.event import PeerEvent
@@ -13,7 +13,7 @@ from wgbind.errors import DeviceError
 from wgbind.settings.address import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from wgbind._native import Device, Event
     from wgbind.api.broadcast import Broadcast
@@ -65,6 +65,8 @@ class EventReader:
         self._device = device
         self._broadcast = broadcast
         self._name_of = name_of
+        self._telling = Lock()
+        self._announced: dict[PublicKey | None, PeerEvent] = {}
         self._thread = Thread(target=self._read, name="wgbind-events", daemon=True)
 
     def start(self) -> None:
@@ -77,17 +79,38 @@ class EventReader:
         if self._thread.ident is not None:
             self._thread.join()
 
+    def announce(self, events: Iterable[PeerEvent]) -> None:
+        """Keep these, each why the device will remove a peer, until it is so.
+
+        Each is told right before that removal, or by `tell_announced`, whichever comes first.
+        """
+        with self._telling:
+            self._announced |= {event.public_key: event for event in events}
+
+    def tell_announced(self) -> None:
+        """Tell what was announced: it is done, and the device may have had nothing to do for it."""
+        with self._telling:
+            self._broadcast.publish([*self._announced.values()])
+            self._announced.clear()
+
     def _read(self) -> None:
         # Why the device ended is the watch's business.
         with suppress(DeviceError):
             while True:
                 events = [self._named(event) for event in self._device.events()]
-                self._broadcast.publish(events)
+                with self._telling:
+                    self._broadcast.publish([*self._with_announced(events)])
                 for event in events:
                     if event.lost:
                         _log.warning("%d events were lost", event.lost)
                     if event.kind in _LOGGED:
                         _log.info("%s", event)
+
+    def _with_announced(self, events: Iterable[PeerEvent]) -> Iterator[PeerEvent]:
+        for event in events:
+            if event.kind == "removed" and event.public_key in self._announced:
+                yield self._announced.pop(event.public_key)
+            yield event
 
     def _named(self, event: Event) -> PeerEvent:
         return PeerEvent(

@@ -43,7 +43,7 @@ class Expiry:
         return served
 
     def take_expired(self) -> list[Peer]:
-        """Return who expired since the last call, and log it: for when they are served no more."""
+        """Return who expired since the last call, and log it."""
         told, self._untold = self._untold, []
         for peer in told:
             if peer.expires_at is not None:

@@ -133,8 +133,8 @@ class Node:
             watcher = Thread(target=self._watch, name="wgbind-watch", daemon=True)
             # In reverse: the device closes while the firewall still stands.
             undo.callback(self._reconciler.release)
-            reader = EventReader(self._device, self.events, self._name_of)
-            undo.callback(reader.join)
+            self._reader = EventReader(self._device, self.events, self._name_of)
+            undo.callback(self._reader.join)
             undo.callback(_join, watcher)
             undo.callback(hooks.run_all, "PostDown")
             undo.callback(self._device.close)
@@ -158,7 +158,7 @@ class Node:
                 listeners.append(listener)
             # They wait for the calls under way, and to listen is one without an end.
             undo.callback(self.events.close)
-            reader.start()
+            self._reader.start()
             for listener in listeners:
                 listener.start()
             watcher.start()
@@ -328,7 +328,7 @@ class Node:
                 self._retries -= 1
             else:
                 break
-        self.events.publish([events.expired(peer) for peer in self._expiry.take_expired()])
+        self._reader.tell_announced()
         return problems
 
     def _is_overtaken(self) -> bool:
@@ -356,6 +356,7 @@ class Node:
     def _desired(self) -> tuple[Desired, AbstractSet[PublicKey]]:
         """Return what should be, and the keys of those that are served only now or no more."""
         peers = self._expiry.served(self._roster.peers())
+        self._reader.announce(events.expired(peer) for peer in self._expiry.take_expired())
         before, self._served = self._served, frozenset(peer.public_key for peer in peers)
         settings, private_key = self._configuration.settings, self._configuration.private_key
         return Desired(settings, private_key, peers), before ^ self._served
