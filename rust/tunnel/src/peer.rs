@@ -341,6 +341,10 @@ impl Peer {
         let (Some(live), Some(endpoint)) = (&mut self.tunn, &self.endpoint) else {
             return;
         };
+        if live.is_outdated {
+            live.is_handshake_due = true;
+            return;
+        }
         let result = live
             .newest
             .tunn

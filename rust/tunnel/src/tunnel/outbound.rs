@@ -77,8 +77,8 @@ impl Tunnel {
             self.drops.no_endpoint += 1;
             return;
         }
-        self.wake(slot, now);
         self.refresh(slot, now, &mut out.datagrams);
+        self.wake(slot, now);
         let Some(peer) = &mut self.peers[slot] else {
             return;
         };

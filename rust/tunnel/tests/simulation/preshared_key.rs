@@ -134,6 +134,39 @@ fn keys_may_follow_each_other_with_and_without_handshakes_between() {
     talk_whole(&mut world, 125);
 }
 
+/// Keepalives renew no session: at its end they begin a new one.
+#[test]
+fn keepalives_go_on_with_the_next_key() {
+    for (first, interval) in [(0, 1), (1, 2), (0, 3), (1, 5), (0, 10), (1, 25)] {
+        let mut world = connected(first);
+        let mut change = world.change_of(1 - first);
+        change.persistent_keepalive = Some(interval);
+        world.apply_peer(first, change);
+        set_both(&mut world);
+        world.run(3 * REJECT);
+        let at = initiations(&world);
+        assert!(at.len() >= 3 && at[1].at >= REJECT, "{}", at.len());
+        assert_eq!(world.kinds_since(Duration::ZERO)[&Kind::Response], at.len());
+        let refused = world.drops(0).handshake + world.drops(1).handshake;
+        assert_eq!(refused, 0, "begun with the key of before");
+    }
+}
+
+/// The server's tunnel for the new key is there, because of a client that begins a handshake and ends
+/// none; the session that the server began is another tunnel's.
+#[test]
+fn the_initiator_renews_a_session_of_before() {
+    let mut world = connected(0);
+    set_both(&mut world);
+    let key = world.nodes[1].tunnel.private_key().unwrap().clone();
+    let mut client = Initiator::new(*key.reveal(), world.nodes[0].public_key);
+    let source = world.nodes[1].address;
+    world.deliver(0, source, &client.initiation(1, 1));
+    talk_whole(&mut world, 125);
+    let at: Vec<_> = initiations(&world).iter().map(|seen| seen.at).collect();
+    assert!(at.len() == 2 && at[1] < REKEY + 2 * SECOND, "{at:?}");
+}
+
 #[test]
 fn a_replayed_initiation_of_before_is_refused() {
     let mut world = connected(1);
