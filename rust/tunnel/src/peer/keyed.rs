@@ -28,7 +28,7 @@ pub(super) struct Keyed {
     /// Our receiver index of a handshake that we answered and the peer has not used yet.
     unconfirmed: Option<u32>,
     /// Handshakes that we answered since one was completed.
-    answered: usize,
+    answered: u8,
 }
 
 /// A tunnel that has a successor.
@@ -56,7 +56,7 @@ impl Keyed {
     /// Notes that an initiation was answered with our receiver index `receiver`.
     pub(super) fn note_answered(&mut self, receiver: u32) {
         self.unconfirmed = Some(receiver);
-        self.answered += 1;
+        self.answered = self.answered.saturating_add(1);
     }
 
     /// Notes that our initiation was answered.
