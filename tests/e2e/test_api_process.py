@@ -1,5 +1,6 @@
 """Other processes that call a running server, and what becomes of them and of it."""
 
+import json
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import pytest
 
 from harness import Namespace, Wgbind, program, wg
 from harness.certificate import write_certificate
+from wgbind import PrivateKey
 
 STRANGER = 54321
 
@@ -114,6 +116,33 @@ print(*(os.waitpid(pid, 0)[1] for pid in children))
 """
 
 
+# Four processes with a document each, which the server takes, or who may write its files.
+DOCUMENTS_AT_ONCE = """
+import os, sys
+from wgbind import Server
+server, count = Server(sys.argv[1]), 4
+gate, opener = os.pipe()
+children = []
+for number in range(count):
+    pid = os.fork()
+    if pid == 0:
+        os.close(opener)
+        os.read(gate, 1)
+        code = 1
+        try:
+            settings = {"client": {"endpoints": {f"e{number}": f"203.0.113.{number}"}}}
+            if number % 2:
+                settings["interface"] = {}
+            assert server.apply({"settings": settings, "peers": {f"p{number}": {}}}).plan.changes
+            code = 0
+        finally:
+            os._exit(code)
+    children.append(pid)
+os.close(opener)
+print(*(os.waitpid(pid, 0)[1] for pid in children))
+"""
+
+
 @pytest.fixture
 def host() -> Iterator[Namespace]:
     with Namespace("server") as namespace:
@@ -190,6 +219,18 @@ def test_twenty_who_write_at_once_lose_nothing(server: Wgbind) -> None:
     assert set(wg(server.namespace, "show", server.name, "peers").split()) == {
         peer["public_key"] for peer in [shared, *peers.values()]
     }
+
+
+def test_documents_applied_at_once_lose_nothing_of_each_other(server: Wgbind) -> None:
+    server.start()
+    ran = server.namespace.run(
+        [program("python"), "-c", DOCUMENTS_AT_ONCE, server.name], env=server.env, timeout=100
+    )
+    assert ran.stdout.split() == ["0"] * 4, ran.stderr
+    text = server.settings.read_text()
+    assert [number for number in range(4) if f'"203.0.113.{number}"' not in text] == []
+    assert sorted(peer["name"] for peer in server.peers()) == [f"p{each}" for each in range(4)]
+    server.run("peer", "config", "--server", server.name, "p0", "--endpoint", "e3")
 
 
 def test_nobody_is_connected_to_a_server_that_is_stopped(server: Wgbind) -> None:
@@ -270,6 +311,16 @@ class Strangers:
             command, *rest = arguments
             code, _, errors = self.ask(server, "peer", command, "--server", server.name, *rest)
             assert code == 0, errors
+        document = server.settings.parent.parent / "document.json"
+        own = str(PrivateKey.generate().public_key())
+        document.write_text(json.dumps({"peers": {"laptop": {"public_key": own}}}))
+        asked = ("apply", str(document), "--server", server.name)
+        code, printed, errors = self.ask(server, *asked)
+        assert (code, printed.splitlines()[-1:]) == (0, ["Applied: 1 added."]), errors
+        document.write_text(json.dumps({"settings": {"api": {}}, "peers": {}}))
+        code, _, errors = self.ask(server, *asked)
+        assert code == 1
+        assert re.fullmatch(r"error: .*(not allowed|may not).*\n", errors)
         assert server.settings.stat().st_mode & 0o077 == 0
 
 

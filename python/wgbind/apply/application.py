@@ -9,7 +9,7 @@ from wgbind.api.change import NewPeer, PeerRemoval, PeerUpdate
 from wgbind.apply import settings as settings_file
 from wgbind.apply.difference import Difference, difference
 from wgbind.apply.report import Applied, ApplyPlan
-from wgbind.errors import ConflictError, InputError, StateError, WgbindError
+from wgbind.errors import ConflictError, InputError, NotFoundError, StateError, WgbindError
 from wgbind.keys import PrivateKey
 from wgbind.net.host import host_view
 from wgbind.server.configuration import Configuration
@@ -67,9 +67,12 @@ class Application:
         path = server.paths.settings
         self._old: ServerSettings | None = None
         self._old_text: str | None = None
-        if path.exists() or not document.settings:
+        try:
             self._old = toml.load(path)
             self._old_text = path.read_text("utf-8")
+        except NotFoundError:
+            if not document.settings:
+                raise
         base = self._old_text or toml.dump(fresh_settings(host_view()))
         self._text, self._settings = settings_file.edited(base, document)
         self._difference = self._compare()
