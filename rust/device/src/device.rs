@@ -25,6 +25,7 @@ use crate::features::Features;
 use crate::foreign::ForeignChanges;
 use crate::handed::Handed;
 use crate::name::InterfaceName;
+use crate::porter::Porter;
 use crate::remote::{Line, Remote};
 use crate::routes::RouteWatch;
 use crate::steering;
@@ -32,7 +33,7 @@ use crate::sys::EventFd;
 use crate::tun::Tun;
 use crate::uapi::ControlSocket;
 use crate::udp::UdpSockets;
-use crate::worker::{Links, Worker};
+use crate::worker::{Links, Post, Worker};
 
 /// Where `wg` looks for control sockets.
 const CONTROL_DIRECTORY: &str = "/var/run/wireguard";
@@ -131,7 +132,7 @@ pub struct Snapshot {
     pub io_drops: IoDrops,
     /// What came of handshakes.
     pub handshakes: HandshakeStats,
-    /// CPU time of all workers together.
+    /// CPU time of all workers and the porter together.
     pub cpu: Duration,
 }
 
@@ -224,41 +225,52 @@ impl Device {
         control: Option<ControlSocket>,
     ) -> Result<Self, Error> {
         let count = tuns.len();
+        // One for each worker, and behind them the porter's: so it is with exchanges and sockets.
         let wakes = iter::repeat_with(EventFd::new)
-            .take(count)
+            .take(count + 1)
             .map(|event| event.map(Arc::new))
             .collect::<io::Result<Vec<_>>>()
             .map_err(Error::io("making an eventfd"))?;
-        let mut exchanges = (count > 1).then(|| Exchange::between(&wakes).into_iter());
+        let exchanges = Exchange::between(&wakes);
         // On a machine with one core another thread only takes turns with the worker.
         let (errands, runner) = if available_cores() > 1 {
-            let (ends, runner) = errands::between(&wakes);
+            let (ends, runner) = errands::between(&wakes[..count]);
             (ends, Some(runner))
         } else {
             (Vec::new(), None)
         };
         let mut errands = errands.into_iter();
-        let mut lines = Vec::new();
-        let mut workers = Vec::new();
-        let events = Arc::<EventQueue>::default();
         let sockets = UdpSockets::bind_group(0, 0, count, config.features)?;
-        for (((tun, sockets), share), wake) in
-            iter::zip(tuns, sockets).zip(Share::split(count)).zip(wakes)
-        {
-            let (commands, received) = sync_channel(MAX_COMMANDS);
-            lines.push(Line {
-                commands,
-                wake: wake.clone(),
-            });
+        let (lines, mut posts): (Vec<_>, Vec<_>) = iter::zip(wakes, exchanges)
+            .zip(sockets)
+            .map(|((wake, exchange), sockets)| {
+                let (commands, received) = sync_channel(MAX_COMMANDS);
+                let line = Line {
+                    commands,
+                    wake: wake.clone(),
+                };
+                let post = Post {
+                    commands: received,
+                    wake,
+                    exchange,
+                    sockets,
+                };
+                (line, post)
+            })
+            .unzip();
+        let porter = posts.pop();
+        let events = Arc::<EventQueue>::default();
+        let mut waiting = Vec::new();
+        let mut workers = Vec::new();
+        for ((tun, post), share) in iter::zip(tuns, posts).zip(Share::split(count)) {
             let links = Links {
-                commands: received,
-                wake,
                 events: events.clone(),
-                exchange: exchanges.as_mut().and_then(Iterator::next),
                 errands: errands.next(),
+                waiting: Arc::default(),
             };
+            waiting.push(links.waiting.clone());
             let tunnel = Tunnel::shared(config.mtu, share);
-            workers.push(Worker::new(tun, sockets, tunnel, links));
+            workers.push(Worker::new(tun, tunnel, post, links));
         }
         let remote = Remote::new(lines, events)?;
         // From here on a failure drops the device, which ends what was started.
@@ -276,6 +288,13 @@ impl Device {
             let remote = device.remote.clone();
             device.spawn(&role, move || {
                 remote.note_end(until_panic(|| worker.run()));
+            })?;
+        }
+        if let Some(post) = porter {
+            let porter = Porter::new(post, waiting, config.features);
+            let remote = device.remote.clone();
+            device.spawn("porter", move || {
+                remote.note_end(until_panic(|| porter.run()));
             })?;
         }
         if let Some(runner) = runner {

@@ -1,4 +1,4 @@
-//! Where the workers of one device hand batches to each other.
+//! Where the workers of one device, and the porter, hand batches to each other.
 //!
 //! From each worker to each other one a few batches go to and fro, so there is nothing to allocate
 //! and nobody waits: a worker that is behind gets no more until it has given some back. The channels
@@ -19,7 +19,7 @@ const DEPTH: usize = 2;
 pub(crate) struct Exchange {
     worker: usize,
     inbox: Receiver<Parcel>,
-    /// By their numbers, with itself among them.
+    /// By their numbers, with itself among them; the last is the porter.
     others: Vec<Other>,
 }
 
@@ -36,7 +36,7 @@ enum Parcel {
 }
 
 impl Exchange {
-    /// The ends of several workers, each of which is woken by its flag.
+    /// The ends of the workers and of the porter, each of which is woken by its flag.
     pub(crate) fn between(wakes: &[Arc<EventFd>]) -> Vec<Self> {
         // All batches that one worker can ever be handed and given back.
         let capacity = 2 * DEPTH * wakes.len();
@@ -63,7 +63,12 @@ impl Exchange {
     }
 
     pub(crate) fn workers(&self) -> usize {
-        self.others.len()
+        self.others.len() - 1
+    }
+
+    /// An empty batch for each.
+    pub(crate) fn batches(&self) -> Vec<Handover> {
+        self.others.iter().map(|_| Handover::default()).collect()
     }
 
     /// How many batches may come in before this worker has emptied one.

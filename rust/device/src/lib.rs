@@ -14,6 +14,7 @@ mod foreign;
 mod handed;
 mod latch;
 mod name;
+mod porter;
 mod remote;
 mod routes;
 mod steering;

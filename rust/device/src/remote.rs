@@ -22,6 +22,7 @@ pub(crate) const PEERS_PAGE: usize = 256;
 /// What the device, the control socket and its clients hold.
 #[derive(Clone)]
 pub(crate) struct Remote {
+    /// Those of the workers, and behind them the porter's.
     workers: Arc<[Line]>,
     state: Arc<State>,
 }
@@ -56,7 +57,7 @@ impl Line {
 struct Hangup;
 
 impl Remote {
-    /// The way to workers, of which there is one at least.
+    /// The way to workers, of which there is one at least, and to the porter.
     pub(crate) fn new(workers: Vec<Line>, events: Arc<EventQueue>) -> Result<Self, Error> {
         Ok(Self {
             workers: workers.into(),

@@ -12,15 +12,12 @@ use wgbind_tunnel::share::{SPREAD, SPREAD_SHIFT};
 
 use crate::sys;
 
-/// Gives the datagrams of a `SO_REUSEPORT` group to the sockets of their workers, which joined it
-/// in order: those with a receiver index as [`wgbind_tunnel::Share::owner_of_index`] says, others
-/// as the kernel likes.
+/// Gives the datagrams of a `SO_REUSEPORT` group to their sockets, which joined it in order: data to
+/// that of its worker, as [`wgbind_tunnel::Share::owner_of_index`] says, and all else to the
+/// porter's, which is the last one.
 pub(crate) fn steer_datagrams(socket: BorrowedFd<'_>, workers: usize) -> io::Result<()> {
-    use libc::{
-        BPF_A, BPF_ABS, BPF_ALU, BPF_B, BPF_JA, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_MOD, BPF_RET,
-    };
-    // A number that no socket of the group has.
-    const ANY: u32 = u32::MAX;
+    use libc::{BPF_A, BPF_ABS, BPF_ALU, BPF_B, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_MOD, BPF_RET};
+    let workers = workers as u32;
     let code = |code: u32, jt, jf, k| libc::sock_filter {
         code: code as u16,
         jt,
@@ -29,19 +26,13 @@ pub(crate) fn steer_datagrams(socket: BorrowedFd<'_>, workers: usize) -> io::Res
     };
     // The bytes are those of the UDP payload. Loading what is not there ends with 0.
     let load_byte = |at| code(BPF_LD | BPF_B | BPF_ABS, 0, 0, at);
-    let jump_if = |value, jt, jf| code(BPF_JMP | BPF_JEQ | BPF_K, jt, jf, value);
     let mut program = [
         load_byte(0),
-        jump_if(2, 3, 0),
-        jump_if(3, 4, 0),
-        jump_if(4, 3, 0),
-        code(BPF_RET | BPF_K, 0, 0, ANY),
-        // The top byte of the receiver index in a response...
-        load_byte(11),
-        code(BPF_JMP | BPF_JA, 0, 0, 1),
-        // ...and in a cookie reply or a data message.
+        code(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 4),
+        code(BPF_RET | BPF_K, 0, 0, workers),
+        // The top byte of the receiver index.
         load_byte(7),
-        code(BPF_ALU | BPF_MOD | BPF_K, 0, 0, workers as u32),
+        code(BPF_ALU | BPF_MOD | BPF_K, 0, 0, workers),
         code(BPF_RET | BPF_A, 0, 0, 0),
     ];
     let program = libc::sock_fprog {

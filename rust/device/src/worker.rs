@@ -6,19 +6,19 @@
 //!
 //! More cores: N such workers, each with its own queue of the TUN interface, its own sockets in one
 //! `SO_REUSEPORT` group and its own tunnel. A peer belongs to one worker, which alone talks to it.
-//! The kernel gives most packets and datagrams to the right one (see [`crate::steering`]); what comes
-//! to another crosses over in batches (see [`crate::exchange`]). A worker that is alone has no
-//! exchange, and nothing else is different for it.
+//! The kernel gives most packets and datagrams to the right one, and handshake messages to the porter
+//! (see [`crate::steering`]); what comes to another crosses over in batches (see [`crate::exchange`]).
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant, SystemTime};
 
 use wgbind_tunnel::{
-    DatagramIn, Drops, Handover, HandshakeStats, LocalAddress, Now, Outbox, PacketIn, PeerStatus,
-    PrivateKey, PublicKey, Tunnel, TunnelChange,
+    DatagramIn, Drops, HandshakeStats, LocalAddress, Now, Outbox, PacketIn, PeerStatus, PrivateKey,
+    PublicKey, Tunnel, TunnelChange,
 };
 
 use crate::device::{Ended, IoDrops};
@@ -45,14 +45,14 @@ const FORGET_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How soon to try again to hand over what another worker was too busy for. It is at work, so this
 /// is not how long packets wait, but how long at most they wait longer than they have to.
-const HANDOVER_INTERVAL: Duration = Duration::from_micros(200);
+pub(crate) const HANDOVER_INTERVAL: Duration = Duration::from_micros(200);
 
 /// Where an answer goes that may be an error.
 pub(crate) type Reply<T> = SyncSender<Result<T, Error>>;
 
 /// What others ask of a worker. Each is answered once; a worker that ends first hangs up.
 pub(crate) enum Command {
-    /// To open sockets on a port for all workers: here, since a worker never leaves the network
+    /// To open sockets on a port for all workers and the porter: here, since a worker never leaves the network
     /// namespace in which the device was made. None are needed for the port that it has.
     Bind {
         port: u16,
@@ -103,15 +103,21 @@ pub(crate) struct Summary {
     pub(crate) cpu: Duration,
 }
 
-/// A worker's ways to everybody else.
-pub(crate) struct Links {
+/// What a worker has, and the porter too.
+pub(crate) struct Post {
     pub(crate) commands: Receiver<Command>,
     pub(crate) wake: Arc<EventFd>,
+    pub(crate) exchange: Exchange,
+    pub(crate) sockets: UdpSockets,
+}
+
+/// A worker's ways to everybody else.
+pub(crate) struct Links {
     pub(crate) events: Arc<EventQueue>,
-    /// The other workers, if there are any.
-    pub(crate) exchange: Option<Exchange>,
     /// Who does the arithmetic of handshakes, if that is not this worker.
     pub(crate) errands: Option<Errands>,
+    /// Where the porter looks how many initiations wait for their answers here.
+    pub(crate) waiting: Arc<AtomicUsize>,
 }
 
 pub(crate) struct Worker {
@@ -121,10 +127,12 @@ pub(crate) struct Worker {
     commands: Receiver<Command>,
     wake: Arc<EventFd>,
     events: Arc<EventQueue>,
-    /// The way to the other workers, if there are any.
-    exchange: Option<Exchange>,
+    /// The way to the other workers, if there are any, and to the porter.
+    exchange: Exchange,
     /// The way to who does the arithmetic of handshakes, if that is not this worker.
     errands: Option<Errands>,
+    /// Where the porter looks how many initiations wait for their answers here.
+    waiting: Arc<AtomicUsize>,
     /// Whether something waits for another worker that is behind.
     held_up: bool,
     datagrams: Vec<DatagramIn>,
@@ -139,16 +147,20 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(tun: Tun, sockets: UdpSockets, mut tunnel: Tunnel, links: Links) -> Self {
-        let Links {
+    pub(crate) fn new(tun: Tun, mut tunnel: Tunnel, post: Post, links: Links) -> Self {
+        let Post {
             commands,
             wake,
-            events,
             exchange,
+            sockets,
+        } = post;
+        let Links {
+            events,
             errands,
+            waiting,
         } = links;
-        let workers = exchange.as_ref().map_or(0, Exchange::workers);
         tunnel.set_listen_port(sockets.port());
+        tunnel.set_porter(sockets.has_porter);
         if errands.is_some() {
             tunnel.lend_errands();
         }
@@ -159,8 +171,8 @@ impl Worker {
             commands,
             wake,
             events,
-            exchange,
             errands,
+            waiting,
             held_up: false,
             datagrams: std::iter::repeat_with(DatagramIn::default)
                 .take(RECEIVE_BATCH)
@@ -169,11 +181,10 @@ impl Worker {
                 .take(TUN_BATCH)
                 .collect(),
             out: Outbox {
-                handovers: std::iter::repeat_with(Handover::default)
-                    .take(workers)
-                    .collect(),
+                handovers: exchange.batches(),
                 ..Outbox::default()
             },
+            exchange,
             mtu_due: Instant::now(),
             forget_due: Instant::now(),
             send_drops: 0,
@@ -212,7 +223,7 @@ impl Worker {
             }
             self.flush()?;
         }
-        if self.exchange.is_some() && self.take_over(now)? {
+        if self.take_over(now)? {
             idle = false;
         }
         if self.take_errands(now) {
@@ -235,6 +246,7 @@ impl Worker {
                 .handle_packets(&mut self.packets[..read], now, &mut self.out);
             self.flush()?;
         }
+        self.waiting.store(self.tunnel.waiting(), Ordering::Relaxed);
         let deadline = self.tunnel.poll_timeout().map(|(deadline, _)| deadline);
         if deadline.is_some_and(|deadline| deadline <= now.instant) {
             self.tunnel.handle_timeout(now, &mut self.out);
@@ -245,17 +257,14 @@ impl Worker {
         Ok(None)
     }
 
-    /// Handles what other workers have handed over; false if there was nothing.
+    /// Handles what others have handed over; false if there was nothing.
     fn take_over(&mut self, now: Now) -> Result<bool, Removed> {
-        let most = self.exchange.as_ref().map_or(0, Exchange::capacity);
-        for taken in 0..most {
-            let Some((from, mut batch)) = self.exchange.as_mut().and_then(Exchange::receive) else {
+        for taken in 0..self.exchange.capacity() {
+            let Some((from, mut batch)) = self.exchange.receive() else {
                 return Ok(taken > 0);
             };
             self.tunnel.handle_handover(&mut batch, now, &mut self.out);
-            if let Some(exchange) = &self.exchange {
-                exchange.give_back(from, batch);
-            }
+            self.exchange.give_back(from, batch);
             self.flush()?;
         }
         Ok(true)
@@ -288,9 +297,7 @@ impl Worker {
         if let Some(errands) = &self.errands {
             errands.send(&mut self.out.errands);
         }
-        if let Some(exchange) = &mut self.exchange {
-            self.held_up = !exchange.send(&mut self.out.handovers);
-        }
+        self.held_up = !self.exchange.send(&mut self.out.handovers);
         if self.out.is_empty() {
             return Ok(());
         }
@@ -338,6 +345,7 @@ impl Worker {
                     && let Some(sockets) = sockets
                 {
                     self.tunnel.set_listen_port(sockets.port());
+                    self.tunnel.set_porter(sockets.has_porter);
                     self.sockets = sockets;
                 }
                 // What came of a change is told when it is done.
@@ -371,8 +379,7 @@ impl Worker {
         if port != 0 && port == self.sockets.port() {
             return Ok(Vec::new());
         }
-        let workers = self.exchange.as_ref().map_or(1, Exchange::workers);
-        self.sockets.rebind(port, fwmark, workers)
+        self.sockets.rebind(port, fwmark, self.exchange.workers())
     }
 
     fn summary(&mut self) -> Summary {
@@ -394,7 +401,7 @@ impl Worker {
     }
 }
 
-fn read_clocks() -> Now {
+pub(crate) fn read_clocks() -> Now {
     Now {
         instant: Instant::now(),
         // A clock before 1970 is as good as one at 1970.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::constants::{MAX_SEGMENTS, MAX_TRANSMIT};
 use crate::errand::Errand;
 use crate::event::Event;
-use crate::handover::Handover;
+use crate::handover::{Handover, Kind};
 use crate::offload::VirtioHeader;
 use crate::stats::HandshakeStats;
 
@@ -248,8 +248,8 @@ pub struct Outbox {
     pub datagrams: DatagramsOut,
     /// To write to the TUN device.
     pub packets: PacketsOut,
-    /// For the other workers, by their numbers; none where there are no others. Whoever carries
-    /// them takes them out: what has no way yet stays.
+    /// For the other workers, by their numbers, and for the porter; none where there are no others.
+    /// Whoever carries them takes them out: what has no way yet stays.
     pub handovers: Vec<Handover>,
     /// What happened to peers, in the order in which it did.
     pub events: Vec<Event>,
@@ -264,6 +264,13 @@ impl Outbox {
         self.datagrams.runs.clear();
         self.packets.packets.clear();
         self.events.clear();
+    }
+
+    /// Takes a copy of something for another worker; false if there is no room, or no such worker.
+    pub(crate) fn hand_over(&mut self, to: usize, kind: Kind, bytes: &[u8]) -> bool {
+        self.handovers
+            .get_mut(to)
+            .is_some_and(|handover| handover.push(kind, bytes))
     }
 
     /// Whether there is nothing to send and nothing to write.

@@ -1,8 +1,9 @@
-//! What one worker's tunnel hands over to another's, in batches.
+//! What one worker's tunnel, or the porter, hands over to another's, in batches.
 
 use std::ops::Range;
 
 use crate::batch::{Ecn, Endpoint, SLACK};
+use crate::key::PublicKey;
 use crate::offload::VirtioHeader;
 
 /// Bytes that wait for one worker. More are dropped, as a full queue of an interface would.
@@ -31,10 +32,12 @@ pub(crate) enum Kind {
     Packet(VirtioHeader),
     /// A decrypted packet on its way from peer to peer.
     Crossing,
-    /// A handshake initiation that was verified where it arrived.
-    Initiation(Endpoint),
-    /// Another message: its receiver index is the other worker's, but the kernel did not look at
-    /// it, because it came in one train with a message for somebody else.
+    /// A handshake initiation that was checked where it arrived, and claims to be this peer's.
+    Initiation(Endpoint, PublicKey),
+    /// A handshake response that was checked where it arrived.
+    Response(Endpoint),
+    /// Another message: it is for somebody else, but the kernel did not look at it, because it came
+    /// in one train with a message that is not.
     Message(Endpoint, Ecn),
 }
 

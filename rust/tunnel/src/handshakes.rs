@@ -7,12 +7,13 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::batch::{Endpoint, Now};
-use crate::constants::{COOKIE_REPLY_SIZE, HANDSHAKE_INITIATION_SIZE};
+use crate::batch::{DatagramsOut, Endpoint, Now};
+use crate::constants::{COOKIE_REPLY_SIZE, HANDSHAKE_INITIATION_SIZE, HANDSHAKE_TRAFFIC_CLASS};
 use crate::cookie::CookieChecker;
 use crate::cookie_budget::CookieBudget;
 use crate::key::PublicKey;
 use crate::rate_limit::RateLimiter;
+use crate::stats::Drops;
 
 /// Initiations that wait at most, 4 MB of them; a client whose initiation is dropped sends another
 /// one after 5 s, in which 11,000 are answered even beside data.
@@ -48,7 +49,7 @@ const FLOW: usize = 8192;
 const TURN: Duration = Duration::from_nanos(1);
 
 /// What is to be done with a handshake message.
-pub(crate) enum Verdict {
+enum Verdict {
     /// Handle it.
     Accept(Proof),
     /// Answer with this cookie reply (the paper, section 5.4.7).
@@ -72,7 +73,20 @@ pub(crate) enum Proof {
 pub(crate) struct Initiation {
     pub(crate) message: [u8; HANDSHAKE_INITIATION_SIZE],
     pub(crate) from: Endpoint,
+    /// Whose it claims to be, if that was found out where it arrived.
+    pub(crate) claimed: Option<PublicKey>,
     arrived: Instant,
+}
+
+impl Initiation {
+    fn new(message: &[u8], from: Endpoint, claimed: Option<PublicKey>, now: Now) -> Option<Self> {
+        Some(Self {
+            message: message.try_into().ok()?,
+            from,
+            claimed,
+            arrived: now.instant,
+        })
+    }
 }
 
 #[derive(Default)]
@@ -104,9 +118,33 @@ impl Handshakes {
         self.others = Queue::default();
     }
 
+    /// Checks a handshake message and, if it is to be handled, says what its sender has proved.
+    /// Otherwise it is dealt with here: counted, and answered with a cookie.
+    pub(crate) fn admit(
+        &mut self,
+        message: &[u8],
+        from: Endpoint,
+        now: Now,
+        drops: &mut Drops,
+        out: &mut DatagramsOut,
+    ) -> Option<Proof> {
+        match self.check(message, from.address, now) {
+            Verdict::Accept(proof) => return Some(proof),
+            Verdict::BadMac1 => drops.mac1 += 1,
+            Verdict::RateLimited => drops.rate_limited += 1,
+            Verdict::Cookie(reply) => {
+                drops.under_load += 1;
+                out.room(reply.len()).copy_from_slice(&reply);
+                out.push(reply.len(), &from, HANDSHAKE_TRAFFIC_CLASS);
+                out.handshakes.cookies += 1;
+            }
+        }
+        None
+    }
+
     /// Looks at a handshake message, all of it: MAC1 first, and under load its cookie and then how
     /// many its address sends, in the kernel's order (`cookie.c`): forged addresses fill no table.
-    pub(crate) fn check(&mut self, message: &[u8], source: SocketAddr, now: Now) -> Verdict {
+    fn check(&mut self, message: &[u8], source: SocketAddr, now: Now) -> Verdict {
         let now = now.instant;
         let is_loaded = self.is_loaded(now);
         let Some(checker) = self
@@ -159,23 +197,43 @@ impl Handshakes {
 
     /// Takes an initiation; false if there is no room.
     pub(crate) fn push(&mut self, message: &[u8], from: Endpoint, proof: Proof, now: Now) -> bool {
-        let Ok(message) = message.try_into() else {
-            return false;
-        };
         let queue = match proof {
             Proof::Address => &mut self.proven,
             Proof::Key => &mut self.others,
         };
-        queue.push(Initiation {
-            message,
-            from,
-            arrived: now.instant,
-        })
+        Initiation::new(message, from, None, now).is_some_and(|initiation| queue.push(initiation))
+    }
+
+    /// Takes an initiation that was checked elsewhere; false if there is no room.
+    pub(crate) fn push_claimed(
+        &mut self,
+        message: &[u8],
+        from: Endpoint,
+        claimed: PublicKey,
+        now: Now,
+    ) -> bool {
+        Initiation::new(message, from, Some(claimed), now)
+            .is_some_and(|initiation| self.proven.push(initiation))
     }
 
     /// Notes that an initiation has come from one of our peers, or from nobody.
     pub(crate) fn note_sender(&mut self, is_peer: bool) {
         self.strangers.note(!is_peer);
+    }
+
+    /// Whether most initiations come from nobody that we know.
+    pub(crate) fn are_suspect(&self) -> bool {
+        self.strangers.is_most()
+    }
+
+    /// Whether as many are under way to their answers as may be.
+    pub(crate) fn are_held(&self) -> bool {
+        self.lent >= MAX_LENT
+    }
+
+    /// Counts the next pause as one beside data.
+    pub(crate) fn pace(&mut self) {
+        self.moved = FLOW;
     }
 
     /// Notes that so many bytes of data are moved.
@@ -185,7 +243,7 @@ impl Handshakes {
 
     /// When the next initiation is to be answered, if one waits.
     pub(crate) fn next(&self) -> Option<Instant> {
-        if self.lent >= MAX_LENT {
+        if self.are_held() {
             return None;
         }
         let (arrived, pace) = match self.proven.next() {

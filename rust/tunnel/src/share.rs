@@ -38,6 +38,14 @@ impl Share {
         (0..workers).map(move |worker| Self { worker, workers })
     }
 
+    /// The part of who is no worker, and owns nothing: the porter.
+    pub(crate) fn none(workers: usize) -> Self {
+        Self {
+            worker: workers,
+            workers,
+        }
+    }
+
     /// The worker's number, from 0 on.
     #[must_use]
     pub fn worker(self) -> usize {

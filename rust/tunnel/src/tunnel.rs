@@ -56,6 +56,8 @@ pub struct Tunnel {
     handshakes: Handshakes,
     /// Whether somebody else runs the errands.
     lends: bool,
+    /// The number of the porter, if one takes in the handshake messages.
+    porter: Option<usize>,
     timers: Timers,
     outbound: Outbound,
     staged_bytes: usize,
@@ -86,6 +88,7 @@ impl Tunnel {
             hub: Arc::default(),
             handshakes: Handshakes::default(),
             lends: false,
+            porter: None,
             timers: Timers::default(),
             outbound: Outbound::default(),
             staged_bytes: 0,
@@ -126,13 +129,16 @@ impl Tunnel {
         now: Now,
         out: &mut Outbox,
     ) {
-        // The type and three reserved zero bytes, read as one number (the paper, section 5.4).
-        let message_type = message
-            .first_chunk()
-            .map_or(0, |bytes| u32::from_le_bytes(*bytes));
-        match (message_type, message.len()) {
+        match (message_type(message), message.len()) {
             // Nothing can be answered to port 0.
             _ if from.address.port() == 0 => self.drops.malformed += 1,
+            // In one train with data it came past the porter; what he hands over does not.
+            (1..=3, _)
+                if let Some(porter) = self.porter
+                    && !out.handovers.is_empty() =>
+            {
+                self.hand_over(porter, Kind::Message(from, ecn), message, out);
+            }
             (1, HANDSHAKE_INITIATION_SIZE) => self.handle_initiation(message, from, now, out),
             (2, HANDSHAKE_RESPONSE_SIZE) => self.handle_response(message, from, now, out),
             (3, COOKIE_REPLY_SIZE) => self.handle_cookie_reply(message, from, out),
@@ -427,7 +433,12 @@ impl Tunnel {
     }
 }
 
-fn read_u32(bytes: &[u8]) -> u32 {
+/// The type and three reserved zero bytes, read as one number (the paper, section 5.4); 0 is none.
+pub(crate) fn message_type(message: &[u8]) -> u32 {
+    read_u32(message)
+}
+
+pub(crate) fn read_u32(bytes: &[u8]) -> u32 {
     bytes
         .first_chunk()
         .map_or(0, |bytes| u32::from_le_bytes(*bytes))

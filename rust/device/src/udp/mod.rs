@@ -36,6 +36,8 @@ pub(crate) struct UdpSockets {
     fwmark: u32,
     /// What the sockets may use.
     wanted: Features,
+    /// Whether the kernel gives handshake messages to the porter's sockets.
+    pub(crate) has_porter: bool,
     /// Destinations that were not to be reached from the address that was wanted, [`MAX_GONE`] at
     /// most. Whoever looks after them takes them out.
     pub(crate) gone: Vec<(SocketAddr, LocalAddress)>,
@@ -61,8 +63,8 @@ impl UdpSockets {
         Ok(sockets)
     }
 
-    /// Opens such sockets for each of several workers; the kernel picks by receiver index whose
-    /// get a datagram.
+    /// Opens such sockets for each worker, and behind them those of the porter, which are none where
+    /// the kernel cannot tell his datagrams from theirs.
     pub(crate) fn bind_group(
         port: u16,
         fwmark: u32,
@@ -71,10 +73,8 @@ impl UdpSockets {
     ) -> Result<Vec<Self>, Error> {
         // The first has the port to itself until it shares it: who else has it is found out.
         let mut group = vec![Self::bind(port, fwmark, wanted)?];
-        if workers > 1 {
-            let port = group[0].port;
-            Self::fill_group(&mut group, workers).map_err(|error| bind_error(port, error))?;
-        }
+        let port = group[0].port;
+        Self::fill_group(&mut group, workers).map_err(|error| bind_error(port, error))?;
         if fwmark != 0 {
             for sockets in &mut group[1..] {
                 sockets.set_fwmark(fwmark)?;
@@ -88,7 +88,7 @@ impl UdpSockets {
         for socket in group[0].iter() {
             sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
         }
-        while group.len() < workers {
+        while group.len() <= workers {
             let join = |socket: &Option<Socket>| {
                 socket
                     .as_ref()
@@ -101,14 +101,20 @@ impl UdpSockets {
                 port,
                 fwmark: 0,
                 wanted,
+                has_porter: false,
                 gone: Vec::new(),
             });
         }
-        for socket in group[0].iter() {
-            if let Err(error) = steering::steer_datagrams(socket.as_fd(), workers) {
-                // Then any worker gets them, always the same for one peer, and hands them over.
-                tracing::warn!("UDP port {port}: its datagrams cannot be steered: {error}");
-            }
+        let steered = group[0]
+            .iter()
+            .try_for_each(|socket| steering::steer_datagrams(socket.as_fd(), workers));
+        if let Err(error) = &steered {
+            // Then any worker gets them, always the same for one peer, and hands them over.
+            tracing::warn!("UDP port {port}: its datagrams cannot be steered: {error}");
+            group[workers].sockets = [None, None];
+        }
+        for sockets in group {
+            sockets.has_porter = steered.is_ok();
         }
         Ok(())
     }
@@ -131,6 +137,7 @@ impl UdpSockets {
             port,
             fwmark: 0,
             wanted,
+            has_porter: false,
             gone: Vec::new(),
         })
     }
@@ -143,7 +150,7 @@ impl UdpSockets {
         self.fwmark
     }
 
-    /// Opens sockets on another port for all workers, for the same use.
+    /// Opens sockets on another port for all workers and the porter, for the same use.
     pub(crate) fn rebind(
         &self,
         port: u16,

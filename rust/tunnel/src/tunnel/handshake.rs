@@ -4,39 +4,16 @@ use std::sync::Arc;
 
 use super::{Tunnel, read_u32};
 use crate::batch::{Ecn, Endpoint, Now, Outbox};
-use crate::constants::{HANDSHAKE_TRAFFIC_CLASS, TICK};
+use crate::constants::TICK;
 use crate::errand::{Answer, Errand, Task};
 use crate::handover::Kind;
-use crate::handshakes::{Initiation, Proof, Verdict};
+use crate::handshakes::Initiation;
 use crate::identity::has_low_order_ephemeral;
 use crate::index::IndexTable;
 use crate::key::PublicKey;
 use crate::peer::Peer;
 
 impl Tunnel {
-    /// Checks MAC1 and, under load, the cookie of a handshake message. None: it is dealt with.
-    fn check(
-        &mut self,
-        message: &[u8],
-        from: Endpoint,
-        now: Now,
-        out: &mut Outbox,
-    ) -> Option<Proof> {
-        match self.handshakes.check(message, from.address, now) {
-            Verdict::Accept(proof) => return Some(proof),
-            Verdict::BadMac1 => self.drops.mac1 += 1,
-            Verdict::RateLimited => self.drops.rate_limited += 1,
-            Verdict::Cookie(reply) => {
-                self.drops.under_load += 1;
-                out.datagrams.room(reply.len()).copy_from_slice(&reply);
-                out.datagrams
-                    .push(reply.len(), &from, HANDSHAKE_TRAFFIC_CLASS);
-                out.datagrams.handshakes.cookies += 1;
-            }
-        }
-        None
-    }
-
     pub(super) fn handle_initiation(
         &mut self,
         message: &[u8],
@@ -44,24 +21,14 @@ impl Tunnel {
         now: Now,
         out: &mut Outbox,
     ) {
-        let Some(proof) = self.check(message, from, now, out) else {
+        let (drops, datagrams) = (&mut self.drops, &mut out.datagrams);
+        let Some(proof) = self.handshakes.admit(message, from, now, drops, datagrams) else {
             return;
         };
-        self.queue_initiation(message, from, proof, now);
+        // It waits for its turn.
+        let pushed = self.handshakes.push(message, from, proof, now);
+        self.drops.crowded += u64::from(!pushed);
         self.answer_initiation(now, out);
-    }
-
-    /// Has a checked initiation wait for its turn.
-    pub(super) fn queue_initiation(
-        &mut self,
-        message: &[u8],
-        from: Endpoint,
-        proof: Proof,
-        now: Now,
-    ) {
-        if !self.handshakes.push(message, from, proof, now) {
-            self.drops.crowded += 1;
-        }
     }
 
     /// Somebody runs the errands of the outbox and hands them back with [`Tunnel::handle_errand`].
@@ -75,7 +42,14 @@ impl Tunnel {
         let Some(initiation) = self.handshakes.pop(now) else {
             return;
         };
-        self.send_on(initiation, Task::Identify, now, out);
+        match initiation.claimed {
+            None => self.send_on(initiation, Task::Identify, now, out),
+            Some(public_key) if self.by_key.contains_key(&public_key) => {
+                self.answer_peer(public_key, initiation, now, out);
+            }
+            // It was removed since.
+            Some(_) => self.drops.handshake += 1,
+        }
     }
 
     fn send_on(&mut self, initiation: Initiation, task: Task, now: Now, out: &mut Outbox) {
@@ -136,7 +110,7 @@ impl Tunnel {
         let slot = self.by_key[&public_key];
         let Initiation { message, from, .. } = &initiation;
         if let Some(owner) = self.elsewhere(slot) {
-            self.hand_over(owner, Kind::Initiation(*from), message, out);
+            self.hand_over(owner, Kind::Initiation(*from, public_key), message, out);
             return;
         }
         if self.lends
@@ -200,9 +174,21 @@ impl Tunnel {
         now: Now,
         out: &mut Outbox,
     ) {
-        if self.check(message, from, now, out).is_none() {
-            return;
+        let (drops, datagrams) = (&mut self.drops, &mut out.datagrams);
+        let proof = self.handshakes.admit(message, from, now, drops, datagrams);
+        if proof.is_some() {
+            self.take_response(message, from, now, out);
         }
+    }
+
+    /// Handles a response that was checked.
+    pub(super) fn take_response(
+        &mut self,
+        message: &[u8],
+        from: Endpoint,
+        now: Now,
+        out: &mut Outbox,
+    ) {
         let Some(peer) = addressee(&self.indices, &mut self.peers, &message[8..12]) else {
             self.hand_over_by_index(&message[8..12], message, from, Ecn::default(), out);
             return;

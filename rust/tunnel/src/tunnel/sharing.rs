@@ -1,9 +1,8 @@
-//! The tunnel of one worker of several: what it hands over, and what it takes.
+//! The tunnel of one worker of several, or beside a porter: what it hands over, and what it takes.
 
 use super::{Tunnel, read_u32};
 use crate::batch::{Ecn, Endpoint, Now, Outbox};
 use crate::handover::{Handover, Kind};
-use crate::handshakes::Proof;
 use crate::packet::ip;
 
 impl Tunnel {
@@ -21,10 +20,13 @@ impl Tunnel {
                 self.handshakes.note_data(len);
                 self.end_crossing(buffer, len, now, out);
             }
-            // Who it claims to be from was found out where it arrived.
-            Kind::Initiation(from) => {
-                self.queue_initiation(&buffer[..len], from, Proof::Address, now);
+            Kind::Initiation(from, claimed) => {
+                let pushed = self
+                    .handshakes
+                    .push_claimed(&buffer[..len], from, claimed, now);
+                self.drops.crowded += u64::from(!pushed);
             }
+            Kind::Response(from) => self.take_response(&buffer[..len], from, now, out),
             Kind::Message(from, ecn) => self.handle_datagram(&buffer[..len], from, ecn, now, out),
         });
         out.handovers = others;
@@ -48,11 +50,18 @@ impl Tunnel {
     }
 
     pub(super) fn hand_over(&mut self, owner: usize, kind: Kind, bytes: &[u8], out: &mut Outbox) {
-        let pushed = match out.handovers.get_mut(owner) {
-            Some(handover) => handover.push(kind, bytes),
-            None => false,
-        };
-        self.drops.handover += u64::from(!pushed);
+        self.drops.handover += u64::from(!out.hand_over(owner, kind, bytes));
+    }
+
+    /// Whether a porter takes in the handshake messages. It has the number behind the last worker's.
+    pub fn set_porter(&mut self, is_there: bool) {
+        self.porter = is_there.then_some(self.share.workers());
+    }
+
+    /// How many initiations wait for their answers here.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.handshakes.len()
     }
 
     /// Deals with a message whose receiver index is not one of ours.
