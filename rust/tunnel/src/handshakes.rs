@@ -328,7 +328,7 @@ impl Queue {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use boringtun::noise::{Tunn, TunnResult};
 
     use super::*;
@@ -399,7 +399,14 @@ mod tests {
     }
 
     fn client(server: &PublicKey) -> impl FnMut(Option<&[u8]>) -> Vec<u8> + use<> {
-        let key = PrivateKey::generate();
+        client_of(&PrivateKey::generate(), server)
+    }
+
+    /// What makes initiations of the owner of this key; each with the cookie, if it gets one.
+    pub(crate) fn client_of(
+        key: &PrivateKey,
+        server: &PublicKey,
+    ) -> impl FnMut(Option<&[u8]>) -> Vec<u8> + use<> {
         let (secret, server) = (key.as_secret().clone(), server.to_x25519());
         let mut tunn = Tunn::new(secret, server, None, None, 1, None);
         move |cookie| {

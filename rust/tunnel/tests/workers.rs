@@ -1,4 +1,5 @@
-//! Two tunnels that share a device, without the device: what one hands over, the other takes.
+//! Two tunnels that share a device, and the porter before them, without the device: what one hands
+//! over, the other takes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use wgbind_tunnel::{
     AllowedIpChange, DatagramIn, Event, EventKind, Handover, Hub, Now, Outbox, PacketIn,
-    PeerChange, PrivateKey, Share, Tunnel, TunnelChange,
+    PeerChange, Porter, PrivateKey, Share, Tunnel, TunnelChange,
 };
 
 const WORKERS: usize = 2;
@@ -28,12 +29,16 @@ fn outbox(workers: usize) -> Outbox {
     }
 }
 
-fn apply(tunnel: &mut Tunnel, private_key: Option<&PrivateKey>, peers: &[PeerChange]) {
-    let change = TunnelChange {
+fn change(private_key: Option<&PrivateKey>, peers: &[PeerChange]) -> TunnelChange {
+    TunnelChange {
         private_key: private_key.map(|key| Some(key.clone())),
         peers: peers.to_vec(),
         ..TunnelChange::default()
-    };
+    }
+}
+
+fn apply(tunnel: &mut Tunnel, private_key: Option<&PrivateKey>, peers: &[PeerChange]) {
+    let change = change(private_key, peers);
     tunnel
         .apply(change, now(), &mut Outbox::default())
         .expect("applied");
@@ -54,7 +59,7 @@ fn packets(out: &Outbox) -> Vec<Vec<u8>> {
     out.packets.packets.iter().map(bytes).collect()
 }
 
-fn deliver(tunnel: &mut Tunnel, source: SocketAddr, message: &[u8], out: &mut Outbox) {
+fn slot(source: SocketAddr, message: &[u8]) -> DatagramIn {
     let mut slot = DatagramIn {
         len: message.len(),
         segment_size: message.len(),
@@ -62,7 +67,11 @@ fn deliver(tunnel: &mut Tunnel, source: SocketAddr, message: &[u8], out: &mut Ou
         ..DatagramIn::default()
     };
     slot.buffer[..message.len()].copy_from_slice(message);
-    tunnel.handle_datagrams(&mut [slot], now(), out);
+    slot
+}
+
+fn deliver(tunnel: &mut Tunnel, source: SocketAddr, message: &[u8], out: &mut Outbox) {
+    tunnel.handle_datagrams(&mut [slot(source, message)], now(), out);
 }
 
 fn send(tunnel: &mut Tunnel, packet: &[u8], out: &mut Outbox) {
@@ -84,6 +93,7 @@ fn packet(from: u8, to: u8) -> Vec<u8> {
 /// A server of two workers, and a client that knows it.
 struct World {
     server: Vec<Tunnel>,
+    porter: Porter,
     clients: Vec<Client>,
 }
 
@@ -101,6 +111,8 @@ impl World {
         let mut server: Vec<_> = Share::split(WORKERS)
             .map(|share| Tunnel::shared(1420, share))
             .collect();
+        let mut porter = Porter::new(WORKERS);
+        porter.apply(&change(Some(&key), &[]));
         let peers = (2..255).map(|host| ([10, 0, 0, host].into(), 0));
         let hub = Arc::new(Hub::new(peers, [(0, 0)]));
         for tunnel in &mut server {
@@ -129,6 +141,7 @@ impl World {
                 for tunnel in &mut server {
                     apply(tunnel, None, std::slice::from_ref(&peer));
                 }
+                porter.apply(&change(None, std::slice::from_ref(&peer)));
                 let mut tunnel = Tunnel::new(1420);
                 let to_server = PeerChange {
                     allowed_ips: allowed("10.0.0.0/24".to_owned()),
@@ -144,7 +157,11 @@ impl World {
                 }
             })
             .collect();
-        Self { server, clients }
+        Self {
+            server,
+            porter,
+            clients,
+        }
     }
 
     /// Has a worker take what the other one handed over; nothing is left for a second time.
@@ -415,4 +432,123 @@ fn what_changed_hands_on_the_way_is_dropped() {
     );
     assert!(out.handovers.iter().all(Handover::is_empty));
     assert_eq!(world.server[0].drops().unknown_index, 1);
+}
+
+impl World {
+    /// Has a client begin a handshake; returns its initiation.
+    fn initiation(&mut self, client: usize) -> Vec<u8> {
+        let host = self.clients[client].host;
+        let mut sent = outbox(0);
+        send(
+            &mut self.clients[client].tunnel,
+            &packet(host, 1),
+            &mut sent,
+        );
+        let [initiation] = datagrams(&sent).try_into().expect("an initiation");
+        initiation
+    }
+
+    /// Gives a message to the porter and lets it find out who is the next to be answered.
+    fn call(&mut self, source: SocketAddr, message: &[u8]) -> Outbox {
+        let mut out = outbox(WORKERS + 1);
+        let batch = [slot(source, message)];
+        self.porter.handle_datagrams(&batch, now(), &mut out);
+        self.porter.handle_timeout(now(), &mut out);
+        out
+    }
+}
+
+#[test]
+fn a_handshake_passes_the_porter_whoever_begins_it() {
+    let mut world = World::new();
+    let server: SocketAddr = ([192, 0, 2, 1], 51820).into();
+    for tunnel in &mut world.server {
+        tunnel.set_porter(true);
+    }
+    for client in 0..WORKERS {
+        let Client {
+            owner,
+            address,
+            host,
+            ..
+        } = world.clients[client];
+        let initiation = world.initiation(client);
+        // Also what has come to a worker, in one train with data.
+        let mut strayed = outbox(WORKERS + 1);
+        deliver(
+            &mut world.server[1 - owner],
+            address,
+            &initiation,
+            &mut strayed,
+        );
+        assert!(strayed.is_empty());
+        let mut out = outbox(WORKERS + 1);
+        let batch = &mut strayed.handovers[WORKERS];
+        world.porter.handle_handover(batch, now(), &mut out);
+        world.porter.handle_timeout(now(), &mut out);
+        assert!(out.is_empty() && out.handovers[1 - owner].is_empty());
+        let out = world.pass(&mut out, owner);
+        let [response] = datagrams(&out).try_into().expect("a response");
+        let tunnel = &mut world.clients[client].tunnel;
+        let mut sent = outbox(0);
+        deliver(tunnel, server, &response, &mut sent);
+        let data = datagrams(&sent).pop().expect("the packet that waited");
+        // Data that comes in one train with a handshake message.
+        let mut out = world.call(address, &data);
+        assert_eq!(packets(&world.pass(&mut out, owner)), [packet(host, 1)]);
+
+        // The other way round: the server has forgotten the session and begins.
+        let peer = world.server[owner].peers(0, 100).0.remove(0);
+        let key = world.server[owner].private_key().cloned();
+        for key in [None, key] {
+            let change = TunnelChange {
+                private_key: Some(key),
+                ..TunnelChange::default()
+            };
+            let worker = &mut world.server[owner];
+            worker
+                .apply(change, now(), &mut outbox(0))
+                .expect("applied");
+        }
+        assert_eq!(peer.endpoint, Some(address));
+        let mut sent = outbox(0);
+        send(&mut world.server[owner], &packet(1, host), &mut sent);
+        let [initiation] = datagrams(&sent).try_into().expect("an initiation");
+        let mut answer = outbox(0);
+        let tunnel = &mut world.clients[client].tunnel;
+        deliver(tunnel, server, &initiation, &mut answer);
+        tunnel.handle_timeout(now(), &mut answer);
+        let [response] = datagrams(&answer).try_into().expect("a response");
+        let mut out = world.call(address, &response);
+        let out = world.pass(&mut out, owner);
+        let mut received = outbox(0);
+        for datagram in datagrams(&out) {
+            let tunnel = &mut world.clients[client].tunnel;
+            deliver(tunnel, server, &datagram, &mut received);
+        }
+        assert_eq!(packets(&received), [packet(1, host)]);
+    }
+    let drops = world.server.iter().map(Tunnel::drops);
+    for drops in drops.chain([world.porter.drops()]) {
+        assert_eq!(drops, wgbind_tunnel::Drops::default());
+    }
+}
+
+/// While workers are behind, initiations wait where a cookie can be asked for.
+#[test]
+fn the_porter_waits_for_the_workers() {
+    let mut world = World::new();
+    let Client { owner, address, .. } = world.clients[0];
+    let initiation = world.initiation(0);
+    world.porter.set_waiting(64);
+    let out = world.call(address, &initiation);
+    assert!(out.handovers.iter().all(Handover::is_empty));
+    assert!(world.porter.is_held() && world.porter.poll_timeout().is_none());
+    assert_eq!(world.porter.handshakes().queued, 1);
+    world.porter.set_waiting(63);
+    assert!(!world.porter.is_held() && world.porter.poll_timeout().is_some());
+    let mut out = outbox(WORKERS + 1);
+    world.porter.handle_timeout(now(), &mut out);
+    assert!(!out.handovers[owner].is_empty());
+    assert_eq!(world.porter.handshakes().queued, 0);
 }
