@@ -72,5 +72,6 @@ PAIRS = (Pair(GO, GO), Pair(WGBIND, WGBIND))
 
 SCENARIOS = [
     Scenario("flood-10k", partial(measure, 10_000), PAIRS),
+    Scenario("flood-50k", partial(measure, 50_000), PAIRS),
     Scenario("flood-100k", partial(measure, 100_000), PAIRS),
 ]

@@ -60,7 +60,7 @@ def test_all_arrives_whole_over_a_bad_network(ends: tuple[End, End]) -> None:
     assert_whole(received, DATAGRAMS)
 
 
-@pytest.mark.parametrize("feature", FEATURES)
+@pytest.mark.parametrize("feature", [*FEATURES, "steering"])
 def test_all_arrives_whole_on_a_kernel_without(feature: str) -> None:
     with tunnel("wgbind-device", "wgbind-device", before=old_kernel(feature)) as ends:
         assert_whole(swap(ends), DATAGRAMS)

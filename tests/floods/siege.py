@@ -61,6 +61,13 @@ class Siege:
         (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
         return int(line.split()[1]) * 1024
 
+    def cpu(self, role: str) -> int:
+        """Return the nanoseconds that the server's threads of this role have run."""
+        tasks = Path(f"/proc/{self.server.process.pid}/task").iterdir()
+        found = [task for task in tasks if (task / "comm").read_text().startswith(role)]
+        assert found
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in found)
+
     def endpoint(self) -> str:
         """Return where the server believes its only peer to be."""
         return wg(self.host, "show", self.server.interface, "endpoints").split()[1]

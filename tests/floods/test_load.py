@@ -76,6 +76,20 @@ def test_right_mac1_from_random_sources(hosts: Siege) -> None:
     assert ping(hosts.friend.namespace, hosts.server.inner.ipv4, deadline=10).lost == 0
 
 
+def test_a_flood_is_the_porter_s_alone(hosts: Siege) -> None:
+    """The threads that move data neither read nor check what everybody sends."""
+    target, key = hosts.wall.ipv4, hosts.server.public_key()
+    packets = cycle([datagram(random_source(), target, junk(1, key)) for _ in range(1_000)])
+    worker, porter = hosts.cpu("worker"), hosts.cpu("porter")
+    with (
+        hosts.raw_socket() as sock,
+        Attack(lambda: sock.sendto(next(packets), (target, 0)), RATE) as attack,
+    ):
+        attack.reach(ENOUGH)
+        worker, porter = hosts.cpu("worker") - worker, hosts.cpu("porter") - porter
+    assert worker < porter / 4
+
+
 def joins(hosts: Siege, newcomer: Namespace) -> bool:
     """Whether a new peer on a link of its own gets an answer in time."""
     addresses = (["198.19.255.2/30"], ["198.19.255.1/30"])

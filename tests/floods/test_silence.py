@@ -135,7 +135,7 @@ def wait_until_read(hosts: Siege, rest: int) -> None:
 
 
 def waiting(hosts: Siege) -> tuple[int, int]:
-    """Return the bytes that wait in the server's IPv4 sockets, and how many datagrams they dropped."""
+    """Return the bytes that wait in the IPv4 sockets, and how many datagrams those dropped."""
     table = hosts.host.call(Path("/proc/thread-self/net/udp").read_text)
     lines = [line.split() for line in table.splitlines()]
     sockets = [line for line in lines if line[1].endswith(f":{PORT:04X}")]

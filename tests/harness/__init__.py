@@ -13,6 +13,7 @@ from harness.client import (
     wg_quick,
 )
 from harness.count import count_packets
+from harness.fault import failing
 from harness.host_state import files, host_state
 from harness.measure import Iperf, Ping, UdpStream, iperf3, ping, reach, udp_stream
 from harness.names import TOKEN, interface_name, leftovers
@@ -49,6 +50,7 @@ __all__ = [
     "count_packets",
     "disconnect_with_wg_quick",
     "exchange",
+    "failing",
     "files",
     "host_state",
     "interface_name",

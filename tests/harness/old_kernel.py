@@ -2,7 +2,8 @@
 
 Usage: unshare --mount python old_kernel.py FEATURE[,FEATURE]... PROGRAM [ARGUMENT]...
 
-Features have the names of the settings. A seccomp filter (seccomp(2)) answers the program, and
+Features have the names of the settings; "steering" is that of datagrams to sockets that share a
+port. A seccomp filter (seccomp(2)) answers the program, and
 all that it starts, as such a kernel would. Without "udp_ipv6" there is no /proc/sys/net/ipv6
 either, as on a kernel that was booted with ipv6.disable=1.
 """
@@ -30,6 +31,7 @@ NUMBERS = {
 }[platform.machine()]
 
 UDP_SEGMENT, UDP_GRO = 103, 104
+SO_ATTACH_REUSEPORT_CBPF = 51
 TUNGETFEATURES, TUNSETOFFLOAD = 0x800454CF, 0x400454D0
 TUN_F_TSO, TUN_F_USO = 0x02 | 0x04, 0x20 | 0x40
 
@@ -51,6 +53,11 @@ REFUSALS = {
     ),
     "udp_gro": Refusal(
         "setsockopt", [(1, EQUAL, socket.IPPROTO_UDP), (2, EQUAL, UDP_GRO)], errno.ENOPROTOOPT
+    ),
+    "steering": Refusal(
+        "setsockopt",
+        [(1, EQUAL, socket.SOL_SOCKET), (2, EQUAL, SO_ATTACH_REUSEPORT_CBPF)],
+        errno.ENOPROTOOPT,
     ),
     "tun_vnet_hdr": Refusal("ioctl", [(1, EQUAL, TUNGETFEATURES)], errno.EINVAL),
     # Who does not know TSO does not know USO, which is younger.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from wgbind._native import Device, __version__
 from wgbind.api.broadcast import Broadcast
 from wgbind.api.status import ServerInfo
-from wgbind.errors import StateError, StoreError, WgbindError
+from wgbind.errors import DeviceError, StateError, StoreError, WgbindError
 from wgbind.firewall import apply as firewall
 from wgbind.net.host import host_view
 from wgbind.precedence import give_way
@@ -398,6 +398,8 @@ class Node:
                     self.converge()
                 self._recorder.record_if_due()
                 self._limits.look_at_counters(self._configuration.settings)
+        except DeviceError as error:
+            reason = str(error)
         except Exception as error:  # noqa: BLE001  whatever ends this thread ends the server
             _log.exception("the watch failed")
             reason = str(error)
