@@ -150,17 +150,56 @@ def test_who_is_disabled_stays_so(network: Network) -> None:
 def test_what_cannot_be_kept_is_said_and_stays_until_the_restart(network: Network) -> None:
     host, server = network.hosts.server, network.server
     key = new_key()
-    wg(host, "set", server.name, "peer", key, "allowed-ips", f"{network.a.ipv4}/24")
+    wg(host, "set", server.name, "peer", key, "allowed-ips", f"{network.ipv4}/32")
     found = by_key(server)[key]
     assert found["name"] is None
-    (problem,) = (each for each in server.status()["problems"] if "overlaps" in each)
+    (problem,) = (each for each in server.status()["problems"] if "own address" in each)
     assert "by wg" in problem
     reconnect(network.a, server.config.parent)
-    # The tunnel's own network did not move with it: each address is still its peer's.
     reach(network.a, network.ipv4)
     wg(host, "set", server.name, "peer", key, "remove")
     assert key not in by_key(server)
     assert not server.status()["problems"]
+
+
+def test_networks_within_each_other_lead_to_each_peer(network: Network) -> None:
+    host, server = network.hosts.server, network.server
+    name = server.name
+    keys = {peer["name"]: peer["public_key"] for peer in server.peers()}
+
+    def allow(peer: Client, *networks: str) -> None:
+        allowed_ips = ",".join((f"{peer.ipv4}/32", f"{peer.ipv6}/128", *networks))
+        key = keys["a" if peer is network.a else "b"]
+        wg(host, "set", name, "peer", key, "allowed-ips", allowed_ips)
+
+    def behind(which: str) -> list[str]:
+        found = by_key(server)[keys[which]]["allowed_ips"]
+        return [text for text in found if text.startswith("198.18.")]
+
+    def answers(address: str) -> None:
+        deadline = time.monotonic() + 30
+        while not ping(host, address).received:
+            assert time.monotonic() < deadline
+
+    network.a.namespace.ip("address", "add", "198.18.5.9/32", "dev", "lo")
+    network.b.namespace.ip("address", "add", "198.18.5.7/32", "dev", "lo")
+    allow(network.a, "198.18.5.0/24")
+    allow(network.b, "198.18.5.7/32")
+    assert (behind("a"), behind("b")) == (["198.18.5.0/24"], ["198.18.5.7/32"])
+    restart(server)
+    assert (behind("a"), behind("b")) == (["198.18.5.0/24"], ["198.18.5.7/32"])
+    for client in (network.a, network.b):
+        reconnect(client, server.config.parent)
+        reach(client, network.ipv4)
+    answers("198.18.5.9")
+    answers("198.18.5.7")
+    # The same prefix is of who claims it last.
+    allow(network.a, "198.18.5.0/24", "198.18.5.7/32")
+    assert (behind("a"), behind("b")) == (["198.18.5.0/24", "198.18.5.7/32"], [])
+    restart(server)
+    assert (behind("a"), behind("b")) == (["198.18.5.0/24", "198.18.5.7/32"], [])
+    allow(network.a)
+    allow(network.b)
 
 
 def test_key_port_and_mark_go_into_the_files(topology: Topology, tmp_path: Path) -> None:

@@ -146,12 +146,12 @@ def preset_rules(written: Written) -> list[tuple[str, Rule]]:
 
 def owner(peers: tuple[Peer, ...], address: Address) -> Peer | None:
     """Return the peer that has an address: the one with the longest prefix around it."""
-    in_tunnel = any(address in own.network for own in OWN)
+    own = [own.network.prefixlen for own in OWN if address in own.network]
     best, longest = None, -1
     for peer in peers:
         for prefix in (*map(_prefix, peer.addresses), *peer.routed_networks):
-            if prefix.prefixlen == 0 and in_tunnel:
-                continue  # who has everything has not the server's own networks
+            if own and prefix.prefixlen < own[0]:
+                continue  # who has what is around the server's own networks has not these
             if address in prefix and prefix.prefixlen > longest:
                 best, longest = peer, prefix.prefixlen
     return best

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, get_args
 
 from net.crossroads import HOST, LAN, TUNNEL, WAN1, WAN2, Probe, way
@@ -30,6 +30,13 @@ SERVICES = (
     *("ssh", "dns", "http", "https", "web"),
 )
 PORTS = (22, 53, 80, 443, 999, 1000, 1500, 2000, 2001, 8080)
+
+NETWORKS = (
+    *("10.90.0.0/16", "10.90.0.0/24", "10.90.0.0/25", "10.90.0.9/32", "fd90::/32", "fd90::9/128"),
+    # Around the tunnel's own, a part of it, and all of it.
+    *("10.64.0.0/10", "10.77.0.192/26", "10.77.0.200/32", "10.77.0.0/24", "fd77::200/120"),
+)
+"""What may be behind peers, each within another or around it."""
 
 FORWARDS = (
     Forward("tcp", 8080, 8080, "peer:alice", 80),
@@ -112,10 +119,15 @@ def _peers(random: random.Random) -> tuple[Peer, ...]:
     """Choose peers of the picture, or such that are in other groups or have other networks."""
     if random.random() < 0.4:
         return random.choice((PEERS, EXIT))
-    peers = []
+    peers: list[Peer] = []
+    others = random.random() < 0.5
     for peer in random.sample(PEERS, random.randrange(1, 5)):
         groups = frozenset(random.sample(("staff", "guests"), random.randrange(3)))
         networks = peer.routed_networks if random.random() < 0.7 else ()
+        if others:
+            had = [each for other in peers for each in other.routed_networks]
+            chosen = map(ip_network, random.sample(NETWORKS, random.randrange(3)))
+            networks = tuple(each for each in chosen if each not in had)
         peers.append(replace(peer, groups=groups, routed_networks=networks))
     return tuple(peers)
 

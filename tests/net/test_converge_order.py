@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,13 @@ class Server:
     Attributes:
         told: What device and firewall were told since this was emptied: names of the arguments of
             `Device.set`, and "firewall".
+        firewall_changes: What is called before the firewall changes.
     """
 
     def __init__(self, host: Host, folder: Path) -> None:
         self.host = host
         self.told: list[str] = []
+        self.firewall_changes: Callable[[], object] = lambda: None
         self.key = PrivateKey.generate()
         self.device = host.call(_native.Device, interface_name(), control_socket=False)
         name = self.device.name
@@ -74,6 +77,7 @@ def server(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
     def note(*arguments: Any) -> bool:
         made.told.append("firewall")
+        made.firewall_changes()
         return apply(*arguments)
 
     monkeypatch.setattr(Firewall, "apply", note)
@@ -114,6 +118,26 @@ def test_an_address_that_changes_hands_is_nobodys_while_the_firewall_changes(
     assert held == {
         each.public_key: [str(network) for network in each.allowed_ips] for each in swapped
     }
+
+
+def test_what_is_within_anothers_network_is_nobodys_while_the_firewall_changes(
+    server: Server,
+) -> None:
+    """That has but the rest of its network then, whose packets all go on."""
+    site = replace(make_peer(2, "staff"), routed_networks=(ip_network("10.9.0.0/30"),))
+    phone = replace(make_peer(3), routed_networks=(ip_network("10.9.0.1/32"),))
+
+    def held() -> set[str]:
+        found = {each.public_key: each.allowed_ips for each in server.device.status().peers}
+        return set(found[site.public_key]) - {"10.0.0.2/32", "fd00::2/128"}
+
+    between: list[set[str]] = []
+    server.apply(STAFF, site)
+    server.firewall_changes = lambda: between.append(held())
+    for peers in ((site, phone), (site,)):
+        assert server.apply(STAFF, *peers) == ["peers", "firewall", "peers"]
+        assert held() == {"10.9.0.0/30"}
+    assert between == [{"10.9.0.0/32", "10.9.0.2/31"}] * 2
 
 
 def test_a_firewall_that_fails_leaves_less_open(

@@ -11,7 +11,7 @@ import pytest
 from harness.peer import make_peer
 from wgbind.keys import PresharedKey, PrivateKey, PublicKey
 from wgbind.server.foreign import Foreign, Outcome, adopt
-from wgbind.server.peer_edit import device_peer
+from wgbind.server.surroundings import Surroundings
 from wgbind.store.peer import Peer
 
 POOLS = (ip_interface("10.0.0.1/24"), ip_interface("fd00::1/64"))
@@ -39,7 +39,7 @@ def peer(number: int = 0, **changes: Any) -> Peer:
 
 def found(made: Peer, **changes: Any) -> Found:
     """Describe the device's peer that `made` becomes, and what somebody changed of it."""
-    given = device_peer(made, OWN)
+    given = Surroundings(OWN, [made]).given(made)
     return replace(
         Found(
             made.public_key,
@@ -60,7 +60,8 @@ def outcome(
 ) -> Outcome:
     """Somebody touched everybody that was or is on the device, and gave some an endpoint."""
     present: dict[PublicKey, Any] = {each.public_key: each for each in device}
-    base = {each.public_key: device_peer(each, OWN) for each in applied}
+    applied = list(applied)
+    base = {each.public_key: Surroundings(OWN, applied).given(each) for each in applied}
     touched = {key: key in set(endpoints) for key in (*present, *base)}
     return adopt("wg0", list(stored), Foreign(touched, present, base), POOLS, NOW)
 
@@ -170,24 +171,49 @@ def test_addresses_move_from_peer_to_peer() -> None:
 @pytest.mark.parametrize(
     ("allowed_ips", "word"),
     [
-        (("10.0.0.0/25",), "10.0.0.0/24"),  # a part of the tunnel
         (("10.0.0.1/32",), "10.0.0.1"),  # the server
         (("224.0.0.0/4",), "multicast"),
-        (("192.168.0.0/24",), "two"),  # in the network of another
-        (("10.9.0.0/16", "10.9.1.0/24"), "10.9.1.0/24"),
+        (("192.168.0.0/16",), "two"),  # that of one who is disabled
     ],
 )
 def test_what_the_store_cannot_keep_is_said(allowed_ips: tuple[str, ...], word: str) -> None:
-    two = peer(1, name="two", routed_networks=(ip_network("192.168.0.0/16"),))
+    two = peer(1, name="two", enabled=False, routed_networks=(ip_network("192.168.0.0/16"),))
     new = Found(KEYS[0], None, allowed_ips)
-    result = outcome([two], [new, found(two)], [two])
+    result = outcome([two], [new], [])
     assert (result.added, result.peers) == ([], [two])
     assert word in result.refused[KEYS[0]]
     # Of who is known already, the store's stays.
     old = peer(0)
-    result = outcome([two, old], [found(old, allowed_ips=allowed_ips), found(two)], [two, old])
+    result = outcome([two, old], [found(old, allowed_ips=allowed_ips)], [old])
     assert (result.changed, set(result.peers)) == ([], {two, old})
     assert word in result.undone[0]
+
+
+def test_networks_that_contain_each_other_are_kept() -> None:
+    """Even if it is the tunnel's own, or a part of it."""
+    two = peer(1, routed_networks=(ip_network("192.168.0.0/16"),))
+    texts = ("192.168.0.0/24", "192.168.0.0/17", "10.0.0.0/24", "10.0.0.0/28", "10.0.0.0/8")
+    new = Found(KEYS[0], None, texts)
+    result = outcome([two], [new, found(two)], [two])
+    assert (result.refused, result.changed) == ({}, [])
+    assert set(map(str, result.added[0].routed_networks)) == set(texts)
+
+
+def test_a_prefix_is_of_who_claimed_it_last() -> None:
+    """Of the other one, whom `wg` did not name, it is gone: from the device, and from the store."""
+    network = ip_network("192.168.0.0/16")
+    two = peer(1, routed_networks=(network, ip_network("fd77::/48")))
+    new = Found(KEYS[0], None, ("192.168.0.0/16", "10.0.0.3/32"))
+    left = found(two, allowed_ips=("fd00::3/128", "fd77::/48"))
+    present: dict[PublicKey, Any] = {KEYS[0]: new, KEYS[1]: left}
+    foreign = Foreign({KEYS[0]: False}, present, {KEYS[1]: two})
+    result = adopt("wg0", [two], foreign, POOLS, NOW)
+    assert (result.refused, result.undone) == ({}, [])
+    [added], [changed] = result.added, result.changed
+    assert (added.addresses, added.routed_networks) == ((two.addresses[0],), (network,))
+    assert changed == replace(
+        two, addresses=two.addresses[1:], routed_networks=two.routed_networks[1:]
+    )
 
 
 def test_a_default_route_is_one_again() -> None:

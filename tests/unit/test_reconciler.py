@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from harness.peer import make_peer
 from wgbind.keys import PresharedKey, PrivateKey, PublicKey
-from wgbind.server.peer_edit import PeerEdit, PeerEdits, device_peer, peer_edits
+from wgbind.server.peer_edit import PeerEdit, PeerEdits, peer_edits
+from wgbind.server.surroundings import Surroundings
 from wgbind.store.peer import Peer
 
 KEYS = [PrivateKey.generate().public_key() for _ in range(4)]
@@ -164,11 +165,12 @@ def test_a_default_route_is_not_for_the_tunnels_own_networks() -> None:
     own = (ip_network("128.0.0.0/2"), ip_network("8000::/2"))
     networks = ("192.0.2.0/24", "0.0.0.0/0", "::/0")
     way_out = peer(routed_networks=tuple(map(ip_network, networks)))
-    given = device_peer(way_out, own)
+    surroundings = Surroundings(own, [way_out])
+    given = surroundings.given(way_out)
     rest = ("192.0.2.0/24", "0.0.0.0/1", "192.0.0.0/2", "::/1", "c000::/2")
     assert given.routed_networks == tuple(map(ip_network, rest))
     assert given.addresses == way_out.addresses
-    assert device_peer(peer(), own) == peer()
+    assert surroundings.given(peer()) == peer()
 
 
 def test_text_of_prefixes_is_compared_by_its_meaning() -> None:

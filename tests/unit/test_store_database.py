@@ -249,11 +249,18 @@ def test_an_older_schema_keeps_its_peers(path: Path) -> None:
             " values ('wg0', 'phone', ?, 0, '2026-01-01 00:00:00')",
             (str(key),),
         )
+        for address, length in ((bytes((4, 10, 8, 0, 2)), 32), (bytes((4, 10, 9, 0, 0)), 16)):
+            connection.exec_driver_sql(
+                "insert into allowed_ip values ('wg0', ?, ?, ?, 1)", (address, length, length < 32)
+            )
     engine.dispose()
     path.chmod(0o600)
     with open_store(path) as store:
         (peer,) = store.peers("wg0")
         assert (peer.name, peer.public_key, peer.groups) == ("phone", key, frozenset())
+        assert list(map(str, peer.allowed_ips)) == ["10.8.0.2/32", "10.9.0.0/16"]
+        store.remove_peer("wg0", "phone")
+        assert store.free("wg0", POOLS[0]) == 253
 
 
 def tables(path: Path) -> dict[str, list[str]]:

@@ -1,19 +1,18 @@
-"""Many peers written together, and who has which addresses in memory."""
+"""Many peers written together, and who has which prefix in memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from harness.peer import make_peer
 from wgbind.errors import InputError
-from wgbind.settings.address import Network
+from wgbind.keys import PrivateKey
+from wgbind.settings.address import Address
 from wgbind.store import Peer, Store
-from wgbind.store.occupancy import Occupancy, overlapping
+from wgbind.store.occupancy import Occupancy
 
 
 @dataclass(frozen=True)
@@ -57,56 +56,40 @@ def test_all_is_written_or_nothing(store: Store) -> None:
     assert store.peers("wg0") == [one]
 
 
-@st.composite
-def networks(draw: st.DrawFn) -> Network:
-    """Of a small world, so that they meet."""
-    if draw(st.booleans()):
-        length = draw(st.sampled_from([0, 28, 29, 30, 31, 32]))
-        return IPv4Network((draw(st.integers(0, 15)), length), strict=False)
-    length = draw(st.sampled_from([0, 125, 126, 127, 128]))
-    return IPv6Network((draw(st.integers(0, 7)), length), strict=False)
+def test_nobody_gets_an_address_of_what_is_behind_another(store: Store) -> None:
+    """`wg` and files of wg-quick may put a part of the tunnel's network behind a peer, or all."""
+    pool = ip_interface("10.8.0.1/24")
+    behind = (["10.8.0.0/29", "10.8.0.0/30", "10.8.0.10/32"], ["10.8.0.0/24"])
+    sites = [
+        replace(make_peer(number), addresses=(), routed_networks=tuple(map(ip_network, networks)))
+        for number, networks in enumerate(behind)
+    ]
+    free = store.free("wg0", pool)
+    store.revise("wg0", lambda _: Revised(added=tuple(sites)))
+
+    def added(name: str, *addresses: Address) -> str:
+        key = PrivateKey.generate().public_key()
+        peer = store.add_peer(
+            "wg0", name, pools=[pool], public_key=key, addresses=addresses or None
+        )
+        return str(peer.addresses[0])
+
+    assert [added(name) for name in "abc"] == ["10.8.0.8", "10.8.0.9", "10.8.0.11"]
+    # Six of the /29, whose first is no host's and second the server's, the single one, and these.
+    assert store.free("wg0", pool) == free - 6 - 1 - 3
+    # Who asks for one by name gets it: the longest prefix wins.
+    assert added("d", ip_address("10.8.0.3")) == "10.8.0.3"
 
 
-def clash(one: Network, other: Network) -> bool:
-    """Whether two peers cannot have both: a default route is what nobody else has."""
-    if one.version != other.version:
-        return False
-    if one.network_address == other.network_address:
-        return True
-    return one.prefixlen > 0 and other.prefixlen > 0 and one.overlaps(other)
-
-
-@given(st.lists(networks(), max_size=12))
-def test_nobody_gets_what_another_has(wanted: list[Network]) -> None:
-    occupancy = Occupancy()
-    had: dict[Network, str] = {}
-    for number, network in enumerate(wanted):
-        others = [other for other in had if clash(network, other)]
-        found = occupancy.overlap(network)
-        assert (found is not None) == bool(others)
-        if found is None:
-            occupancy.add([network], f"p{number}")
-            had[network] = f"p{number}"
-        else:
-            other, name = found
-            assert had[other] == name
-            assert other in others
-
-
-@given(st.lists(networks(), max_size=6))
-def test_what_overlaps_within_a_peer_is_found(wanted: list[Network]) -> None:
-    wider = [network for network in wanted if network.prefixlen > 0]
-    expected = any(
-        one.version == other.version and one.overlaps(other)
-        for number, one in enumerate(wider)
-        for other in wider[number + 1 :]
-    )
-    assert (overlapping(wanted) is not None) == expected
-
-
-def test_peers_of_the_store_have_theirs() -> None:
-    peer = replace(make_peer(2), routed_networks=(ip_network("0.0.0.0/0"),))
-    occupancy = Occupancy([peer])
-    assert occupancy.overlap(ip_network("10.0.0.0/30")) == (ip_network("10.0.0.2/32"), "p2")
-    assert occupancy.overlap(ip_network("0.0.0.0/0")) == (ip_network("0.0.0.0/0"), "p2")
-    assert occupancy.overlap(ip_network("10.0.0.4/30")) is None
+def test_who_has_a_prefix_has_not_what_is_within() -> None:
+    one = replace(make_peer(2), routed_networks=(ip_network("10.0.0.0/30"),))
+    other = replace(make_peer(3), routed_networks=(ip_network("10.0.0.0/31"),))
+    occupancy = Occupancy([one, other])
+    found = {
+        text: occupancy.holder(ip_network(text))
+        for text in ("10.0.0.0/30", "10.0.0.0/31", "10.0.0.2/32", "10.0.0.0/32", "0.0.0.0/0")
+    }
+    assert list(found.values()) == ["p2", "p3", "p2", None, None]
+    occupancy.discard(other.allowed_ips)
+    assert occupancy.holder(ip_network("10.0.0.0/31")) is None
+    assert occupancy.holder(ip_network("10.0.0.0/30")) == "p2"

@@ -80,9 +80,15 @@ def _addresses(policy: Policy, member: Member) -> Iterator[Address]:
     """Return the peer's addresses, and one of each network behind it that is no other peer's."""
     yield from member.addresses
     for network in member.routed_networks:
-        address = _first(network)
-        if policy.owner(address) is member:
-            yield address
+        if policy.owner(_first(network)) is member:
+            yield _first(network)
+            continue
+        others = (each for other in policy.members for each in other.routed_networks)
+        inner = [each for each in others if each.prefixlen > network.prefixlen]
+        for address in _candidates(network, inner):
+            if policy.owner(address) is member:
+                yield address
+                break
 
 
 def _host(policy: Policy) -> Iterator[Place]:

@@ -7,14 +7,14 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING, TypeAlias
 
 from wgbind.errors import InputError, WgbindError
-from wgbind.server.peer_edit import device_peer
+from wgbind.server.surroundings import Surroundings
 from wgbind.store.ipam import require_permitted
-from wgbind.store.occupancy import Occupancy, overlapping, split
+from wgbind.store.occupancy import Occupancy, split
 from wgbind.store.peer import Peer, PeerChanges, normal, require_valid
 from wgbind.wg_quick.friendly_name import free_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from wgbind._native import PeerStatus
@@ -75,19 +75,26 @@ def adopt(
     Compared are what the server gave the device, what the device has, and what the store says.
     What differs from what was given was changed: by others on the device, by somebody in the
     store; where both changed the same of a peer, the store wins. Who is disabled or expired stays
-    so.
+    so. A prefix is of who claimed it last, as WireGuard has it.
     """
     outcome = Outcome()
     by_key = {peer.public_key: peer for peer in stored}
-    own = [pool.network for pool in pools]
+    surroundings = Surroundings(
+        (pool.network for pool in pools), (peer for peer in stored if peer.served(now))
+    )
     candidates: list[tuple[Peer, Peer | None]] = []
     names = {peer.name for peer in stored}
-    for key, endpoint in foreign.touched.items():
+    touched = {**dict.fromkeys(_bereft(stored, foreign), False), **foreign.touched}
+    for key, endpoint in touched.items():
         peer, found, base = by_key.get(key), foreign.found.get(key), foreign.applied.get(key)
         if found is None:
             outcome.gone.append(key)
             # Whoever the device was never given, nobody took from it.
-            if peer is not None and base is not None and _told(peer, own) == _told(base, own):
+            if (
+                peer is not None
+                and base is not None
+                and _told(peer, surroundings) == _told(base, surroundings)
+            ):
                 outcome.removed.append(by_key.pop(key))
         elif peer is None:
             if base is None:
@@ -101,7 +108,7 @@ def adopt(
                 " does not change that; `wgbind peer enable` does"
             )
         elif base is not None:
-            merged = _merged(peer, found, base, endpoint, pools)
+            merged = _merged(peer, found, base, endpoint, pools, surroundings)
             told = merged if merged.endpoint != peer.endpoint else base
             outcome.given.append(_given(base, found, told.endpoint))
             if merged != peer:
@@ -125,6 +132,23 @@ def adopt(
         (outcome.added if old is None else outcome.changed).append(candidate)
     outcome.peers = list(by_key.values())
     return outcome
+
+
+def _bereft(stored: Iterable[Peer], foreign: Foreign) -> Iterator[PublicKey]:
+    """Yield who lost what others gave somebody else: nobody touched these themselves."""
+    gained: set[Network] = set()
+    for key in foreign.touched.keys() & foreign.found.keys():
+        base = foreign.applied.get(key)
+        had = frozenset(() if base is None else base.allowed_ips)
+        gained |= set(map(ip_network, foreign.found[key].allowed_ips)) - had
+    for peer in stored if gained else ():
+        key = peer.public_key
+        if (
+            key not in foreign.touched
+            and key in foreign.found
+            and not gained.isdisjoint(peer.allowed_ips)
+        ):
+            yield key
 
 
 def _new(
@@ -155,9 +179,9 @@ def _merged(
     base: Peer,
     endpoint: bool,
     pools: Sequence[InterfaceAddress],
+    surroundings: Surroundings,
 ) -> Peer:
     """Return the store's peer with what others changed of it, where the store did not."""
-    own = [pool.network for pool in pools]
     changes = PeerChanges()
     if found.preshared_key != base.preshared_key and peer.preshared_key == base.preshared_key:
         changes["preshared_key"] = found.preshared_key
@@ -169,23 +193,12 @@ def _merged(
     # A base without one was given a name that did not resolve.
     if endpoint and found.endpoint is not None and base.endpoint in {peer.endpoint, None}:
         changes["endpoint"] = found.endpoint
-    given = frozenset(device_peer(base, own).allowed_ips)
+    given = frozenset(surroundings.given(base).allowed_ips)
     has = frozenset(map(ip_network, found.allowed_ips))
-    if has != given and given == frozenset(device_peer(peer, own).allowed_ips):
-        networks = _whole_defaults(has, peer, own)
+    if has != given and given == frozenset(surroundings.given(peer).allowed_ips):
+        networks = surroundings.whole(has, peer.routed_networks)
         changes["addresses"], changes["routed_networks"] = split(networks, pools)
     return normal(replace(peer, **changes))
-
-
-def _whole_defaults(
-    has: frozenset[Network], peer: Peer, own: Sequence[Network]
-) -> frozenset[Network]:
-    """Put the default routes of a peer together, which the device has in pieces."""
-    for default in (network for network in peer.routed_networks if network.prefixlen == 0):
-        pieces = device_peer(replace(peer, addresses=(), routed_networks=(default,)), own)
-        if has >= set(pieces.routed_networks):
-            has = has - set(pieces.routed_networks) | {default}
-    return has
 
 
 def _given(peer: Peer, found: PeerStatus, endpoint: tuple[str, int] | None) -> Peer:
@@ -193,9 +206,9 @@ def _given(peer: Peer, found: PeerStatus, endpoint: tuple[str, int] | None) -> P
     return replace(peer, preshared_key=found.preshared_key, endpoint=endpoint)
 
 
-def _told(peer: Peer, own: Iterable[Network]) -> _Told:
+def _told(peer: Peer, surroundings: Surroundings) -> _Told:
     """What the device is told of a peer, but for its endpoint: that moves with the peer."""
-    given = device_peer(peer, own)
+    given = surroundings.given(peer)
     return given.preshared_key, given.persistent_keepalive, frozenset(given.allowed_ips)
 
 
@@ -205,14 +218,8 @@ def _require_room(
     """Take a peer's addresses if it can be in the store; raise `WgbindError` else."""
     require_valid(peer)
     require_permitted(peer, pools, old)
-    both = overlapping(peer.allowed_ips)
-    if both is not None:
-        raise InputError(f"{both[1]} overlaps its own {both[0]}; the store keeps neither of such")
     for network in peer.allowed_ips:
-        found = occupancy.overlap(network)
-        if found is not None:
-            raise InputError(
-                f"{network} overlaps {found[0]} of peer {found[1]}; name networks apart from each"
-                " other"
-            )
+        holder = occupancy.holder(network)
+        if holder is not None:
+            raise InputError(f"{network} belongs to peer {holder}; choose another")
     occupancy.add(peer.allowed_ips, peer.name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
-from wgbind.settings.prefixes import subtract
+from wgbind.settings.prefixes import Nest, subtract
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -54,23 +55,12 @@ class PeerEdits:
     """A change of the peers in two steps: what is taken from them, and what is given to them.
 
     Between the two the firewall changes. It goes by addresses, so a peer must not yet have an
-    address that the old rules allow something, nor still one that the new rules do.
+    address that the old rules allow something, nor still one that the new rules do. What changes
+    hands is nobody's then: not of who has what is around it, either.
     """
 
     taken: list[PeerEdit]
     given: list[PeerEdit]
-
-
-def device_peer(peer: Peer, own: Iterable[Network]) -> Peer:
-    """Return a peer as the device is told it: a default route leaves out the server's networks.
-
-    An address there that no peer has would else be the exit's, to receive and to send from.
-    """
-    defaults = [network for network in peer.routed_networks if network.prefixlen == 0]
-    if not defaults:
-        return peer
-    others = (network for network in peer.routed_networks if network.prefixlen > 0)
-    return replace(peer, routed_networks=(*others, *subtract(defaults, own)))
 
 
 def peer_edits(
@@ -94,17 +84,26 @@ def peer_edits(
     owners = {text: key for key, texts in wanted_ips.items() for text in texts}
     taken: list[PeerEdit] = []
     kept: dict[PublicKey, list[str]] = {}
+    held: dict[str, PublicKey] = {}
+    changed: set[PublicKey] = set()
     for key, peer in found.items():
+        # The device may write a prefix in another way.
+        texts = [text if text in owners else str(ip_network(text)) for text in peer.allowed_ips]
+        held.update(dict.fromkeys(texts, key))
         if key in applied and key not in wanted:
             taken.append(PeerEdit(public_key=key, remove=True))
             continue
-        # The device may write a prefix in another way.
-        texts = [text if text in owners else str(ip_network(text)) for text in peer.allowed_ips]
         # Who was added with `wg set` has what the store gives to nobody.
         default = None if key in wanted else key
         kept[key] = [text for text in texts if owners.get(text, default) == key]
         if len(kept[key]) < len(texts):
-            taken.append(_replacement(key, kept[key]))
+            changed.add(key)
+    staying = {text: key for key, texts in kept.items() for text in texts}
+    for network, pieces in _carved(held, owners, staying).items():
+        key = staying[network]
+        kept[key] = [text for text in kept[key] if text != network] + pieces
+        changed.add(key)
+    taken += [_replacement(key, kept[key]) for key in found if key in changed]
     given = []
     for key, allowed_ips in wanted_ips.items():
         edit = _edit(wanted[key], applied.get(key), found.get(key))
@@ -136,6 +135,36 @@ def _edit(wanted: Peer, applied: Peer | None, found: DevicePeer | None) -> PeerE
     if wanted.persistent_keepalive != (0 if found is None else found.persistent_keepalive):
         edit["persistent_keepalive"] = wanted.persistent_keepalive
     return edit
+
+
+def _carved(
+    before: Mapping[str, PublicKey],
+    after: Mapping[str, PublicKey],
+    staying: Mapping[str, PublicKey],
+) -> dict[str, list[str]]:
+    """Cut out of the prefixes that stay what changes hands within them; return what is left.
+
+    That goes from the longest around it on: what one leaves out, the next one would have.
+    """
+    wide = (text for text in staying if not text.endswith(("/32", "/128")))
+    nest = Nest(map(ip_network, wide))
+    if not nest:
+        return {}
+    holes: defaultdict[Network, set[Network]] = defaultdict(set)
+    for text in (before.keys() | after.keys()) - staying.keys():
+        hole = ip_network(text)
+        for number, network in enumerate(nest.around(hole)):
+            owner = {staying[str(network)]}
+            if number == 0 and {before.get(text), after.get(text)} - {None} == owner:
+                break
+            holes[network].add(hole)
+            hole = network
+    return {
+        str(network): [
+            piece for piece in map(str, subtract([network], inside)) if piece not in staying
+        ]
+        for network, inside in holes.items()
+    }
 
 
 def _allowed_ips(peer: Peer) -> list[str]:

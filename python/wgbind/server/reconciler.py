@@ -17,9 +17,11 @@ from wgbind.net.host import host_view
 from wgbind.net.interface import converge_interface
 from wgbind.net.rule import release_block
 from wgbind.server.endpoint_names import EndpointResolver, Name, is_name
-from wgbind.server.peer_edit import device_peer, peer_edits
+from wgbind.server.peer_edit import peer_edits
 from wgbind.server.policy import resolve
 from wgbind.server.routing import apply_routing
+from wgbind.server.surroundings import Surroundings
+from wgbind.settings.prefixes import Nest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -129,16 +131,18 @@ class Reconciler:
         """Apply what differs in the peers with the keys `touched`, since the last call.
 
         All else is as it was: settings, key, and host. Returns and raises as `apply` does, and does
-        the same if the last call failed, or somebody else changed the device meanwhile.
+        the same if the last call failed, or somebody else changed the device meanwhile, or if what
+        changes is around what another peer has, or within it.
         """
         if not self._settled or self._device.changes != self._changes:
             return self.apply(desired)
         if not touched:
             return self._unrouted
+        if self._is_nested(desired, touched):
+            return self.apply(desired)
         self._settled = False
         policy = resolve(self._paths.name, desired.settings, desired.peers, host_view())
-        wanted = [peer for peer in desired.peers if peer.public_key in touched]
-        peers = _device_peers(desired.settings, wanted)
+        peers = [peer for peer in desired.peers if peer.public_key in touched]
         before = {key: self._peers[key] for key in touched & self._peers.keys()}
         # Others' peers, too: they may have what one of ours is given.
         present = self._present([*(touched | self._strangers)])
@@ -148,8 +152,6 @@ class Reconciler:
         self._peers.update((peer.public_key, peer) for peer in peers)
         if renamed or _names(before.values()):
             self._names.want(_names(self._peers.values()), renamed)
-        if any(peer.routed_networks for peer in (*wanted, *before.values())):
-            self._unrouted = self._apply_routes(desired)
         self._settled = True
         return self._unrouted
 
@@ -159,6 +161,17 @@ class Reconciler:
         if self._is_overtaken():
             raise Overtaken
         return present
+
+    def _is_nested(self, desired: Desired, touched: AbstractSet[PublicKey]) -> bool:
+        """Whether it takes a look at all peers to tell what becomes of those who are `touched`."""
+        changing = [peer for peer in desired.peers if peer.public_key in touched]
+        changing += [self._peers[key] for key in touched & self._peers.keys()]
+        if any(peer.routed_networks for peer in changing):
+            return True
+        nest = Nest(each for peer in self._peers.values() for each in peer.routed_networks)
+        return bool(nest) and any(
+            any(nest.around(network)) for peer in changing for network in peer.allowed_ips
+        )
 
     def _apply_peers(self, desired: Desired, policy: Policy, edits: PeerEdits) -> set[PublicKey]:
         """Give device and firewall their peers; return whose endpoint is another name now."""
@@ -270,7 +283,8 @@ def release_host(paths: Paths) -> bool:
 
 def _device_peers(settings: ServerSettings, peers: Iterable[Peer]) -> list[Peer]:
     own = [address.network for address in settings.interface.addresses]
-    return [device_peer(peer, own) for peer in peers]
+    peers = tuple(peers)
+    return list(map(Surroundings(own, peers).given, peers))
 
 
 def _take_name(edit: PeerEdit) -> bool:

@@ -10,7 +10,7 @@ from wgbind.api.status import PeerReport, ServerStatus
 from wgbind.firewall.policy import meaning
 from wgbind.net.host import host_view
 from wgbind.server.advertised import advertise, egress
-from wgbind.server.peer_edit import device_peer
+from wgbind.server.surroundings import Surroundings
 from wgbind.settings.address import Endpoint
 from wgbind.store.history import NONE
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from wgbind.api.firewall import FirewallReport
     from wgbind.api.status import PeerState
     from wgbind.server.configuration import Configuration
-    from wgbind.settings.address import Network
     from wgbind.settings.model import ServerSettings
     from wgbind.store.history import History
     from wgbind.store.peer import Peer
@@ -100,14 +99,15 @@ def _peer_reports(
 ) -> Iterable[PeerReport]:
     own = [address.network for address in settings.interface.addresses]
     rest = {peer.public_key: peer for peer in found}
+    surroundings = Surroundings(own, (peer for peer, _ in stored if peer.public_key in rest))
     for peer, history in stored:
         status = rest.pop(peer.public_key, None)
         if status is None:
             yield stored_peer_report(peer, history)
         else:
-            yield _found(peer, history, status, own)
+            yield _found(peer, history, status, surroundings)
     for status in rest.values():
-        yield _found(None, NONE, status, own)
+        yield _found(None, NONE, status, surroundings)
 
 
 def stored_peer_report(peer: Peer, history: History = NONE) -> PeerReport:
@@ -133,11 +133,11 @@ def stored_peer_report(peer: Peer, history: History = NONE) -> PeerReport:
 
 
 def _found(
-    peer: Peer | None, history: History, status: PeerStatus, own: Iterable[Network]
+    peer: Peer | None, history: History, status: PeerStatus, surroundings: Surroundings
 ) -> PeerReport:
     allowed_ips = tuple(status.allowed_ips)
     if peer is not None:
-        given = device_peer(peer, own)
+        given = surroundings.given(peer)
         if given is not peer and set(allowed_ips) == set(map(str, given.allowed_ips)):
             allowed_ips = tuple(map(str, peer.allowed_ips))
     handshake = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,31 @@ def subtract(networks: Iterable[Network], holes: Iterable[Network]) -> tuple[Net
         for first, last in _without(_ranges(networks, family), _ranges(holes, family))
         for prefix in summarize_address_range(family(first), family(last))
     )
+
+
+class Nest:
+    """Prefixes, to find those around others."""
+
+    def __init__(self, networks: Iterable[Network]) -> None:
+        lengths: defaultdict[tuple[int, int], dict[int, Network]] = defaultdict(dict)
+        for network in networks:
+            lengths[network.version, network.prefixlen][_bits(network, network.prefixlen)] = network
+        self._lengths = dict(sorted(lengths.items(), reverse=True))
+
+    def __bool__(self) -> bool:
+        return bool(self._lengths)
+
+    def around(self, network: Network) -> Iterator[Network]:
+        """Yield those of which a network is a part, and not all, the longest prefix first."""
+        for (version, length), networks in self._lengths.items():
+            if version == network.version and length < network.prefixlen:
+                found = networks.get(_bits(network, length))
+                if found is not None:
+                    yield found
+
+
+def _bits(network: Network, length: int) -> int:
+    return int(network.network_address) >> (network.max_prefixlen - length)
 
 
 def _ranges(networks: Iterable[Network], family: type[Address]) -> list[tuple[int, int]]:

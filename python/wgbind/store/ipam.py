@@ -5,8 +5,8 @@ All of it runs inside a write transaction, so what it finds free stays free.
 
 from __future__ import annotations
 
+from collections import Counter
 from ipaddress import ip_network
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, func, select
@@ -36,32 +36,26 @@ _FIRST_BETWEEN = (
     .where(
         allowed_ip_table.c.server == bindparam("server"),
         allowed_ip_table.c.address.between(bindparam("first"), bindparam("last")),
+        allowed_ip_table.c.routed.is_(False),
     )
     .order_by(allowed_ip_table.c.address)
     .limit(1)
 )
 
-# Default routes apart, what the peers of one server have never overlaps, so only the last range
-# that begins before the end of a network can overlap it.
-_LAST_BEFORE = (
-    select(allowed_ip_table.c.address, allowed_ip_table.c.prefix_length, peer_table.c.name)
-    .join_from(allowed_ip_table, peer_table)
-    .where(
-        allowed_ip_table.c.server == bindparam("server"),
-        allowed_ip_table.c.address <= bindparam("end"),
-        allowed_ip_table.c.prefix_length > 0,
-        peer_table.c.name != bindparam("besides"),
-    )
-    .order_by(allowed_ip_table.c.address.desc())
-    .limit(1)
+_ROUTED = select(allowed_ip_table.c.address, allowed_ip_table.c.prefix_length).where(
+    allowed_ip_table.c.server == bindparam("server"),
+    allowed_ip_table.c.address.between(bindparam("first"), bindparam("last")),
+    allowed_ip_table.c.prefix_length > bindparam("longer_than"),
+    allowed_ip_table.c.routed.is_(True),
 )
 
-_SAME_START = (
-    select(allowed_ip_table.c.address, allowed_ip_table.c.prefix_length, peer_table.c.name)
+_HOLDER = (
+    select(peer_table.c.name)
     .join_from(allowed_ip_table, peer_table)
     .where(
         allowed_ip_table.c.server == bindparam("server"),
-        allowed_ip_table.c.address == bindparam("end"),
+        allowed_ip_table.c.address == bindparam("address"),
+        allowed_ip_table.c.prefix_length == bindparam("prefix_length"),
         peer_table.c.name != bindparam("besides"),
     )
 )
@@ -79,7 +73,7 @@ def free_addresses(
     They are free so long as nothing else is given out. Raises `ConflictError` after the last one.
     """
     family = type(pool.ip)
-    for first, last in _usable(pool, limits):
+    for first, last in _usable(pool, limits, _routed(connection, server, pool.network)):
         while (address := _lowest_free(connection, server, family, first, last)) is not None:
             bounds = {"server": server, "first": address, "last": family(last)}
             end = connection.execute(_FIRST_BETWEEN, bounds).scalar_one_or_none()
@@ -97,11 +91,11 @@ def free_addresses(
 def count_free(
     connection: Connection, server: str, pool: InterfaceAddress, limits: PoolSettings = ALL
 ) -> int:
-    """Count what `free_addresses` would give, but for networks behind peers that lie within."""
+    """Count what `free_addresses` would give."""
     family = type(pool.ip)
     return sum(
         last - first + 1 - _count_taken(connection, server, family(first), family(last))
-        for first, last in _usable(pool, limits)
+        for first, last in _usable(pool, limits, _routed(connection, server, pool.network))
     )
 
 
@@ -109,33 +103,35 @@ def require_free(
     peer: Peer,
     pools: Sequence[InterfaceAddress],
     old: Peer | None,
-    find: Callable[[Network], tuple[Network, str] | None],
+    find: Callable[[Network], str | None],
 ) -> None:
     """Refuse addresses and networks that a peer cannot have or another one has.
 
     `old` is the peer before a change; what it had may lie outside `pools`, which may have changed.
-    `find` tells what of another peer overlaps a network, and the name of that peer. Raises
-    `PeerError` and `ConflictError`.
+    `find` names the other peer who has exactly a prefix. Raises `PeerError` and `ConflictError`.
     """
     require_permitted(peer, pools, old)
-    for one, other in combinations(peer.allowed_ips, 2):
-        # The longest prefix wins: a default route is what nobody else has.
-        if not _coexist(one, other):
-            raise PeerError(f"{other} overlaps {one} of the same peer; leave one of them out")
-    for network in peer.allowed_ips:
-        found = find(network)
-        if found is not None:
-            other, owner = found
+    for network in peer.routed_networks:
+        if old is None or network not in old.routed_networks:
+            _require_beyond(network, pools)
+    for network, times in Counter(peer.allowed_ips).items():
+        if times > 1:
+            raise PeerError(f"{network} is given twice; leave one of them out")
+        owner = find(network)
+        if owner is not None:
             single = network.prefixlen == network.max_prefixlen
             raise ConflictError(
-                f"{network.network_address if single else network} "
-                f"{'belongs to' if other == network else f'overlaps {other} of'} "
-                f"peer {owner!r} of {peer.server}; choose another"
+                f"{network.network_address if single else network} belongs to peer {owner!r} of "
+                f"{peer.server}; choose another"
             )
 
 
 def require_permitted(peer: Peer, pools: Sequence[InterfaceAddress], old: Peer | None) -> None:
-    """Refuse what no peer of the server can have; arguments and errors as of `require_free`."""
+    """Refuse what no peer of the server can have; arguments and errors as of `require_free`.
+
+    `wg` and files of wg-quick may give a peer what is in the tunnel's own networks, or around them:
+    that is what the operator says, and of these addresses it has those that nobody else has.
+    """
     for address in peer.addresses:
         if old is None or address not in old.addresses:
             _require_usable(address, pools)
@@ -160,6 +156,12 @@ def _require_routable(network: Network, pools: Sequence[InterfaceAddress]) -> No
         require_tunnel_network(network)
     except InputError as error:
         raise PeerError(f"routed network {error}") from None
+    if any(network == alone(pool.ip) for pool in pools):
+        raise PeerError(f"routed network {network} is the server's own address; leave it out")
+
+
+def _require_beyond(network: Network, pools: Sequence[InterfaceAddress]) -> None:
+    """Refuse a part of the tunnel's networks: as a rule it is there by mistake."""
     for pool in pools:
         if network.prefixlen > 0 and network.overlaps(pool.network):
             raise ConflictError(
@@ -168,7 +170,9 @@ def _require_routable(network: Network, pools: Sequence[InterfaceAddress]) -> No
             )
 
 
-def _usable(pool: InterfaceAddress, limits: PoolSettings) -> Iterator[tuple[int, int]]:
+def _usable(
+    pool: InterfaceAddress, limits: PoolSettings, routed: Iterable[tuple[int, int]]
+) -> Iterator[tuple[int, int]]:
     """The ranges of addresses in a pool that are given out, lowest first, apart from each other."""
     network = pool.network
     whole = (int(network.network_address), int(network.broadcast_address))
@@ -177,6 +181,7 @@ def _usable(pool: InterfaceAddress, limits: PoolSettings) -> Iterator[tuple[int,
         [
             *((int(address), int(address)) for address in (pool.ip, *reserved(network))),
             *_inside(network, limits.reserved),
+            *routed,
         ]
     )
     begin = 0
@@ -197,18 +202,6 @@ def _inside(network: Network, ranges: Iterable[AddressRange]) -> Iterator[tuple[
 
 
 def _lowest_free(
-    connection: Connection, server: str, family: type[Address], first: int, last: int
-) -> Address | None:
-    while (address := _lowest_gap(connection, server, family, first, last)) is not None:
-        # A routed network is here only if the server's networks changed after it was given.
-        found = overlapping(connection, server, alone(address))
-        if found is None:
-            return address
-        first = int(found[0].broadcast_address) + 1
-    return None
-
-
-def _lowest_gap(
     connection: Connection, server: str, family: type[Address], first: int, last: int
 ) -> Address | None:
     """Find the lowest address from `first` to `last` that no peer has, by halving the range.
@@ -237,32 +230,28 @@ def _count_taken(connection: Connection, server: str, first: Address, last: Addr
     return connection.execute(_TAKEN, bounds).scalar_one()
 
 
-def overlapping(
-    connection: Connection, server: str, network: Network, besides: str = ""
-) -> tuple[Network, str] | None:
-    """Find what of a peer, `besides` one by name, overlaps a network; return it and the name.
+def _routed(connection: Connection, server: str, network: Network) -> list[tuple[int, int]]:
+    """Return the parts of a tunnel's network that are behind peers: nobody gets an address there.
 
-    A default route counts only beside another one.
+    Who has all of it has what the others leave.
     """
-    searches = [(_LAST_BEFORE, network.broadcast_address)] if network.prefixlen > 0 else []
-    if int(network.network_address) == 0:  # where a default route begins, too
-        searches.append((_SAME_START, network.network_address))
-    for statement, end in searches:
-        row = connection.execute(
-            statement, {"server": server, "end": end, "besides": besides}
-        ).one_or_none()
-        if row is not None:
-            found = ip_network((row.address, row.prefix_length))
-            if not _coexist(found, network):
-                return found, row.name
-    return None
+    bounds = {"first": network.network_address, "last": network.broadcast_address}
+    found = connection.execute(
+        _ROUTED, {"server": server, "longer_than": network.prefixlen, **bounds}
+    )
+    parts = (ip_network((row.address, row.prefix_length)) for row in found)
+    return [(int(each.network_address), int(each.broadcast_address)) for each in parts]
 
 
-def _coexist(one: Network, other: Network) -> bool:
-    """Whether peers may have both: the longest prefix wins, so a default route is all the rest.
-
-    They must not begin alike: the store knows networks by that.
-    """
-    if one.network_address == other.network_address:
-        return False
-    return 0 in {one.prefixlen, other.prefixlen} or not one.overlaps(other)
+def holder(connection: Connection, server: str, network: Network, besides: str) -> str | None:
+    """Find who has exactly this prefix, `besides` one peer, by name."""
+    name: str | None = connection.execute(
+        _HOLDER,
+        {
+            "server": server,
+            "address": network.network_address,
+            "prefix_length": network.prefixlen,
+            "besides": besides,
+        },
+    ).scalar_one_or_none()
+    return name

@@ -1,10 +1,8 @@
-"""Who has which addresses, in memory: for changes of so many peers that each look-up counts."""
+"""Who has which prefix, in memory: for changes of so many peers that each look-up counts."""
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
-from ipaddress import IPv4Network, IPv6Network
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from wgbind.settings.address import reserved
 
@@ -14,90 +12,38 @@ if TYPE_CHECKING:
     from wgbind.settings.address import Address, InterfaceAddress, Network
     from wgbind.store.peer import Peer
 
-_Range: TypeAlias = "tuple[int, int, str]"
-"""First and last address, and the name of the peer."""
-
 
 class Occupancy:
-    """What peers have. Of two peers it never overlaps, but for default routes (see `ipam`).
+    """What peers have. One that is within another's is a prefix of its own.
 
     Args:
         peers: The peers of one server as the store has them.
     """
 
     def __init__(self, peers: Iterable[Peer] = ()) -> None:
-        self._ranges: dict[int, list[_Range]] = {4: [], 6: []}
-        self._defaults: dict[int, str] = {}
+        # By IP version, first address and length: to hash a network takes longer.
+        self._names: dict[tuple[int, int, int], str] = {}
         for peer in peers:
-            for network in peer.allowed_ips:
-                if network.prefixlen == 0:
-                    self._defaults[network.version] = peer.name
-                else:
-                    self._ranges[network.version].append(_range(network, peer.name))
-        for ranges in self._ranges.values():
-            ranges.sort()
+            self.add(peer.allowed_ips, peer.name)
 
     def fill(self, found: Iterable[tuple[int, bytes, int, str]]) -> None:
         """Take what many have: IP version, first address, length of the prefix, and whose it is."""
         for version, packed, length, name in found:
-            if length == 0:
-                self._defaults[version] = name
-                continue
-            first = int.from_bytes(packed, "big")
-            last = first | (1 << 8 * len(packed) - length) - 1
-            self._ranges[version].append((first, last, name))
-        for ranges in self._ranges.values():
-            ranges.sort()
+            self._names[version, int.from_bytes(packed, "big"), length] = name
 
-    def overlap(self, network: Network) -> tuple[Network, str] | None:
-        """Find what overlaps a network, and whose it is."""
-        version, ranges = network.version, self._ranges[network.version]
-        first, last, _ = _range(network, "")
-        if network.prefixlen == 0:
-            if version in self._defaults:
-                return network, self._defaults[version]
-            # The store knows networks by their first address.
-            return _as_found(version, ranges[0]) if ranges and ranges[0][0] == 0 else None
-        if first == 0 and version in self._defaults:
-            return type(network)((0, 0)), self._defaults[version]
-        # They are apart, so only the last that begins before the end can overlap it.
-        place = bisect_right(ranges, last, key=lambda found: found[0])
-        if place and ranges[place - 1][1] >= first:
-            return _as_found(version, ranges[place - 1])
-        return None
+    def holder(self, network: Network) -> str | None:
+        """Find who has exactly this prefix."""
+        return self._names.get(_key(network))
 
     def add(self, networks: Iterable[Network], name: str) -> None:
-        """Give networks, which overlap nothing, to the peer `name`."""
+        """Give networks, which nobody has, to the peer `name`."""
         for network in networks:
-            if network.prefixlen == 0:
-                self._defaults[network.version] = name
-            else:
-                insort(self._ranges[network.version], _range(network, name))
+            self._names[_key(network)] = name
 
     def discard(self, networks: Iterable[Network]) -> None:
         """Take networks away from whoever has them."""
         for network in networks:
-            if network.prefixlen == 0:
-                self._defaults.pop(network.version, None)
-                continue
-            ranges = self._ranges[network.version]
-            first, last, _ = _range(network, "")
-            place = bisect_right(ranges, first, key=lambda found: found[0])
-            if place and ranges[place - 1][:2] == (first, last):
-                del ranges[place - 1]
-
-
-def overlapping(networks: Iterable[Network]) -> tuple[Network, Network] | None:
-    """Find two of a peer's networks that overlap, default routes apart."""
-    last: Network | None = None
-    for network in sorted(networks, key=lambda each: (each.version, each)):
-        if network.prefixlen == 0:
-            continue
-        # In their order, the wider of two that begin alike is the first.
-        if last is not None and last.version == network.version and last.overlaps(network):
-            return last, network
-        last = network
-    return None
+            self._names.pop(_key(network), None)
 
 
 def split(
@@ -118,11 +64,5 @@ def split(
     return tuple(addresses), tuple(routed)
 
 
-def _range(network: Network, name: str) -> _Range:
-    return int(network.network_address), int(network.broadcast_address), name
-
-
-def _as_found(version: int, found: _Range) -> tuple[Network, str]:
-    first, last, name = found
-    kind: type[Network] = IPv4Network if version == 4 else IPv6Network
-    return kind((first, (32 if version == 4 else 128) - (last - first).bit_length())), name
+def _key(network: Network) -> tuple[int, int, int]:
+    return network.version, int(network.network_address), network.prefixlen

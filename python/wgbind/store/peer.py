@@ -124,9 +124,7 @@ def normal(peer: Peer) -> Peer:
     return replace(
         peer,
         addresses=tuple(sorted(peer.addresses, key=lambda each: (each.version, int(each)))),
-        routed_networks=tuple(
-            sorted(peer.routed_networks, key=lambda each: (each.version, each.network_address))
-        ),
+        routed_networks=tuple(sorted(peer.routed_networks, key=lambda each: (each.version, each))),
         expires_at=until,
         notes=peer.notes.replace("\r\n", "\n"),
     )

@@ -54,7 +54,7 @@ def load(
         select(allowed_ip_table)
         .join_from(allowed_ip_table, peer_table)
         .where(where)
-        .order_by(allowed_ip_table.c.address)
+        .order_by(allowed_ip_table.c.address, allowed_ip_table.c.prefix_length)
     ):
         allowed_ips[row.peer_id].append(row)
     groups: defaultdict[int, list[str]] = defaultdict(list)

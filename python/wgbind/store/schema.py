@@ -32,7 +32,7 @@ from wgbind.settings.address import Address
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
-HEAD = "0006"  # the newest migration
+HEAD = "0007"  # the newest migration
 
 
 class AddressType(TypeDecorator[Address]):
@@ -142,8 +142,8 @@ removal_table = Table(
     sqlite_with_rowid=False,  # the primary key is all that is searched
 )
 
-# An address of a peer in the tunnel, or a network that is routed to it. Those of one server never
-# overlap, but for default routes; the primary key says so for equal ones.
+# An address of a peer in the tunnel, or a network that is routed to it. Those of one server may
+# contain each other, the longest prefix says whose an address is; a prefix is of one peer alone.
 allowed_ip_table = Table(
     "allowed_ip",
     metadata,
@@ -152,7 +152,7 @@ allowed_ip_table = Table(
     Column("prefix_length", Integer, nullable=False),
     Column("routed", Boolean, nullable=False),
     Column("peer_id", Integer, nullable=False, index=True),
-    PrimaryKeyConstraint("server", "address"),
+    PrimaryKeyConstraint("server", "address", "prefix_length"),
     ForeignKeyConstraint(["server", "peer_id"], ["peer.server", "peer.id"], ondelete="CASCADE"),
     CheckConstraint("prefix_length between 0 and 128", name="prefix_length"),
     sqlite_with_rowid=False,  # the primary key is all that is searched

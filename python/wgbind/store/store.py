@@ -285,8 +285,8 @@ class Store:
     def revise(self, server: str, edit: Callable[[Sequence[Peer]], _Revision]) -> _Revision:
         """Make of the peers of a server, by name, what `edit` says, all or nothing; return that.
 
-        Nobody else writes meanwhile. `edit` sees to it that names and keys are unique and nothing
-        overlaps (see `occupancy`): this is for so many peers that each look-up counts. Raises what
+        Nobody else writes meanwhile. `edit` sees to it that names, keys and prefixes are
+        unique (see `occupancy`): this is for so many peers that each look-up counts. Raises what
         it raises.
         """
         parse_interface_name(server)

@@ -69,7 +69,7 @@ class TakenInDatabase:
 
     def require_free(self, peer: Peer, pools: Sequence[InterfaceAddress], old: Peer | None) -> None:
         """As `Taken` says."""
-        find = partial(ipam.overlapping, self._connection, self._server, besides=(old or peer).name)
+        find = partial(ipam.holder, self._connection, self._server, besides=(old or peer).name)
         ipam.require_free(peer, pools, old, find)
 
     def note(self, old: Peer | None, new: Peer | None) -> None:
@@ -115,7 +115,7 @@ class TakenInMemory:
         own = () if old is None else old.allowed_ips
         self._occupancy.discard(own)
         try:
-            ipam.require_free(peer, pools, old, self._occupancy.overlap)
+            ipam.require_free(peer, pools, old, self._occupancy.holder)
         finally:
             self._occupancy.add(own, peer.name if old is None else old.name)
 

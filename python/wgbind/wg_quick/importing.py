@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from wgbind.settings.client import ClientOverrides
 from wgbind.settings.model import InterfaceSettings, ServerSettings
 from wgbind.store.expiry import parse_expiry
 from wgbind.store.ipam import require_permitted
-from wgbind.store.occupancy import Occupancy, overlapping, split
+from wgbind.store.occupancy import split
 from wgbind.store.peer import Peer, normal, require_valid
 from wgbind.wg_quick.comment import read_comments, split_fields
 from wgbind.wg_quick.export import HERE
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from wgbind.keys import PrivateKey
+    from wgbind.settings.address import Network
     from wgbind.settings.client import ClientSettings
     from wgbind.settings.policy import Preset
     from wgbind.wg_quick.file import PeerEntry, WgQuickFile
@@ -211,18 +212,14 @@ def _explain(mistake: Any) -> str:  # noqa: ANN401  pydantic's own type is for t
 def _peers(
     file: WgQuickFile, server: str, settings: ServerSettings, now: datetime, remarks: _Remarks
 ) -> tuple[Peer, ...]:
-    occupancy = Occupancy()
-    lines: dict[str, int] = {}
     peers: dict[str, Peer] = {}
-    for entry in file.peers:
+    for entry in _moved(file, remarks):
         try:
             peer = _peer(entry, server, settings, now, peers)
             require_valid(peer)
             require_permitted(peer, settings.interface.addresses, None)
-            _require_room(peer, occupancy, lines)
         except (InputError, ConflictError) as error:
             raise InputError(f"{file.name}:{entry.line}: {error}") from None
-        lines[peer.name] = entry.line
         peers[peer.name] = peer
         text = read_comments(split_fields(entry.comments)[0]).text
         if text != peer.name:
@@ -231,18 +228,25 @@ def _peers(
     return tuple(peers.values())
 
 
-def _require_room(peer: Peer, occupancy: Occupancy, lines: Mapping[str, int]) -> None:
-    both = overlapping(peer.allowed_ips)
-    if both is not None:
-        raise InputError(f"key AllowedIPs: {both[1]} overlaps {both[0]}; leave one of them out")
-    for network in peer.allowed_ips:
-        found = occupancy.overlap(network)
-        if found is not None:
-            raise InputError(
-                f"key AllowedIPs: {network} overlaps {found[0]} of the peer in line "
-                f"{lines[found[1]]}; leave one of them out"
-            )
-    occupancy.add(peer.allowed_ips, peer.name)
+def _moved(file: WgQuickFile, remarks: _Remarks) -> list[PeerEntry]:
+    """Leave each prefix to the last who claims it, as `wg setconf` does, and say so.
+
+    Who is switched off claims nothing while somebody else does.
+    """
+    claims: dict[Network, PeerEntry] = {}
+    for entry in sorted(file.peers, key=lambda each: each.enabled):
+        claims |= dict.fromkeys(entry.allowed_ips, entry)
+    entries = []
+    for entry in file.peers:
+        kept = tuple(network for network in entry.allowed_ips if claims[network] is entry)
+        for network in entry.allowed_ips:
+            if claims[network] is not entry:
+                remarks.found.append(
+                    f"{file.name}:{entry.line}: AllowedIPs: {network} is left to the peer in line "
+                    f"{claims[network].line}, which claims it, too: WireGuard gives it to one alone"
+                )
+        entries.append(entry if kept == entry.allowed_ips else replace(entry, allowed_ips=kept))
+    return entries
 
 
 def _peer(
