@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
-
-from pydantic import ValidationError
 
 from wgbind.api.change import NewPeer
 from wgbind.apply.difference import difference
-from wgbind.apply.document import Document, PeerDocument
+from wgbind.apply.document import Document
 from wgbind.errors import InputError
 from wgbind.server.peer_csv import PeerTable
-from wgbind.settings.mistake import explain
-from wgbind.store.occupancy import split
-from wgbind.wg_quick.comment import read_comments, split_fields
 from wgbind.wg_quick.file import WgQuickFile
-from wgbind.wg_quick.friendly_name import free_name, peer_name
+from wgbind.wg_quick.friendly_name import peer_name
+from wgbind.wg_quick.peer_section import read_peer
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -86,36 +83,27 @@ def _peer(
 ) -> NewPeer:
     place = f"{file.name}:{entry.line}: "
     try:
-        rest, said = split_fields(entry.comments)
-        document = PeerDocument.model_validate(said)
-    except ValidationError as error:
-        mistake = error.errors()[0]
-        explained = explain(mistake, PeerDocument)
-        raise InputError(f"{place}comment '#: {mistake['loc'][0]}': {explained}") from None
+        peer = read_peer(entry, file.name, pools, taken, datetime.now(timezone.utc))
     except InputError as error:
         raise InputError(f"{place}{error}") from None
-    comments = read_comments(rest)
-    addresses, routed = split(entry.allowed_ips, pools)
-    if document.addresses is None and not addresses:
+    if not peer.addresses:
         networks = ", ".join(str(pool.network) for pool in pools)
         raise InputError(
             f"{place}key AllowedIPs: none of them is an address in the server's {networks}; change "
             "interface.addresses, or import it into a server of its own"
         )
-    name = free_name(comments.name, entry.public_key, taken)
-    text = comments.text if comments.text != name else None
     return NewPeer(
-        name,
-        public_key=entry.public_key,
-        preshared_key=entry.preshared_key or False,
-        addresses=document.addresses or addresses,
-        routed_networks=routed,
-        groups=document.groups,
-        endpoint=entry.endpoint,
-        persistent_keepalive=entry.persistent_keepalive,
-        client=document.client,
-        description=document.description or text or "",
-        notes=document.notes or comments.notes,
-        expires_at=document.expires_at,
-        enabled=entry.enabled and document.enabled,
+        peer.name,
+        public_key=peer.public_key,
+        preshared_key=peer.preshared_key or False,
+        addresses=peer.addresses,
+        routed_networks=peer.routed_networks,
+        groups=peer.groups,
+        endpoint=peer.endpoint,
+        persistent_keepalive=peer.persistent_keepalive,
+        client=peer.client,
+        description=peer.description,
+        notes=peer.notes,
+        expires_at=peer.expires_at,
+        enabled=peer.enabled,
     )

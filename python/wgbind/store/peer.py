@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # No "=" and no "/": a name is never mistaken for a key in base64.
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.@+-]{0,62}")
-_DESCRIPTION_LENGTH = 200
+DESCRIPTION_LENGTH = 200
 _NOTES_LENGTH = 10_000
 _LAYOUT = dict.fromkeys(map(ord, "\n\t"))  # what is taken though it is not printable
 
@@ -161,10 +161,10 @@ def require_valid(peer: Peer) -> None:
         raise PeerError(
             f"persistent keepalive {peer.persistent_keepalive}: use 0 (off) to 65535 seconds"
         )
-    if len(peer.description) > _DESCRIPTION_LENGTH or not peer.description.isprintable():
+    if len(peer.description) > DESCRIPTION_LENGTH or not peer.description.isprintable():
         raise PeerError(
             f"description {peer.description[:20]!r}...: use one line of at most "
-            f"{_DESCRIPTION_LENGTH} printable characters"
+            f"{DESCRIPTION_LENGTH} printable characters"
         )
     if len(peer.notes) > _NOTES_LENGTH or not peer.notes.translate(_LAYOUT).isprintable():
         raise PeerError(

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from wgbind.errors import ConflictError, InputError
-from wgbind.settings.client import ClientOverrides
 from wgbind.settings.model import InterfaceSettings, ServerSettings
-from wgbind.store.expiry import parse_expiry
 from wgbind.store.ipam import require_permitted
-from wgbind.store.occupancy import split
-from wgbind.store.peer import Peer, normal, require_valid
+from wgbind.store.peer import require_valid
 from wgbind.wg_quick.comment import read_comments, split_fields
 from wgbind.wg_quick.export import HERE
 from wgbind.wg_quick.firewall_hook import DONE_BY, commands, presets, work
-from wgbind.wg_quick.friendly_name import free_name
+from wgbind.wg_quick.peer_section import read_peer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,15 +24,12 @@ if TYPE_CHECKING:
     from wgbind.settings.address import Network
     from wgbind.settings.client import ClientSettings
     from wgbind.settings.policy import Preset
+    from wgbind.store.peer import Peer
     from wgbind.wg_quick.file import PeerEntry, WgQuickFile
     from wgbind.wg_quick.firewall_hook import Work
 
 # The keys of the file by those of the settings' section [interface].
 _KEYS = {"addresses": "Address", "listen_port": "ListenPort", "mtu": "MTU", "fwmark": "FwMark"}
-
-_PEER_FIELDS = {
-    *("description", "groups", "expires_at", "enabled", "client", "notes", "addresses"),
-}
 
 
 @dataclass(frozen=True)
@@ -215,7 +208,8 @@ def _peers(
     peers: dict[str, Peer] = {}
     for entry in _moved(file, remarks):
         try:
-            peer = _peer(entry, server, settings, now, peers)
+            peer = read_peer(entry, server, settings.interface.addresses, peers, now)
+            _require_groups(peer, settings)
             require_valid(peer)
             require_permitted(peer, settings.interface.addresses, None)
         except (InputError, ConflictError) as error:
@@ -226,6 +220,11 @@ def _peers(
             named = f"{text!r} is called" if text else "a peer without a name is called"
             remarks.found.append(f"{file.name}:{entry.line}: {named} {peer.name}")
     return tuple(peers.values())
+
+
+def _require_groups(peer: Peer, settings: ServerSettings) -> None:
+    for group in sorted(peer.groups.difference(settings.policy.groups)):
+        raise InputError(f"comment '#: groups': there is no group {group!r} in policy.groups")
 
 
 def _moved(file: WgQuickFile, remarks: _Remarks) -> list[PeerEntry]:
@@ -247,52 +246,3 @@ def _moved(file: WgQuickFile, remarks: _Remarks) -> list[PeerEntry]:
                 )
         entries.append(entry if kept == entry.allowed_ips else replace(entry, allowed_ips=kept))
     return entries
-
-
-def _peer(
-    entry: PeerEntry,
-    server: str,
-    settings: ServerSettings,
-    now: datetime,
-    taken: Mapping[str, Peer],
-) -> Peer:
-    rest, fields = split_fields(entry.comments)
-    unknown = sorted(set(fields) - _PEER_FIELDS)
-    if unknown:
-        raise InputError(f"comment '#: {unknown[0]}': there is no such field; remove it")
-    comments = read_comments(rest)
-    name = free_name(comments.name, entry.public_key, taken)
-    description = comments.text or ""
-    if description == name or len(description) > 200 or not description.isprintable():
-        description = ""
-    addresses, routed = split(entry.allowed_ips, settings.interface.addresses)
-    if "addresses" in fields:
-        had = {ip_address(text) for text in fields["addresses"]}
-        addresses = tuple(n.network_address for n in entry.allowed_ips if n.network_address in had)
-        routed = tuple(n for n in entry.allowed_ips if n.network_address not in had)
-    until = fields.get("expires_at")
-    try:
-        client = ClientOverrides.model_validate(fields.get("client", {}))
-    except ValidationError as error:
-        raise InputError(f"comment '#: client': {_explain(error.errors()[0])}") from None
-    peer = Peer(
-        server=server,
-        name=name,
-        public_key=entry.public_key,
-        preshared_key=entry.preshared_key,
-        addresses=addresses,
-        routed_networks=routed,
-        groups=frozenset(map(str, fields.get("groups", ()))),
-        endpoint=entry.endpoint,
-        persistent_keepalive=entry.persistent_keepalive,
-        private_key=None,
-        created_at=now,
-        client=client,
-        description=str(fields.get("description", description)),
-        enabled=bool(fields.get("enabled", entry.enabled)),
-        expires_at=None if until is None else parse_expiry(str(until), now),
-        notes=str(fields.get("notes", comments.notes)),
-    )
-    for group in peer.groups - set(settings.policy.groups):
-        raise InputError(f"comment '#: groups': there is no group {group!r} in policy.groups")
-    return normal(peer)
