@@ -92,7 +92,7 @@ def test_what_wg_takes_is_taken() -> None:
     file = WgQuickFile.parse(
         f"\ufeff[interface]\r\nprivatekey={PRIVATE_KEY}\r\nADDRESS=10.0.0.1/8\r\nfwmark=off\r\n"
         f"[PEER]\r\npublickey = {KEYS[0]}\r\npresharedkey = {'A' * 43}=\r\n"
-        "allowedips = 10.9.9.9/24,\r\nallowedips=\r\n"
+        "allowedips = 10.9.9.9/24\r\n"
     )
     assert file.interface.addresses == ((3, ip_interface("10.0.0.1/8")),)
     assert file.interface.fwmark == 0
@@ -115,7 +115,6 @@ def test_what_wg_takes_is_taken() -> None:
         ("[Interface]\nEndpoint = a:1\n", "f:2: key Endpoint: it belongs into a section [Peer]"),
         ("[Interface]\nAddress = 10.0.0.0.1/8\n", "f:2: key Address: '10.0.0.0.1/8' is not"),
         ("[Interface]\nMTU = big\n", "f:2: key MTU: 'big' is not a number"),
-        ("[Interface]\nMTU = 1\nMTU = 2\n", "f:3: key MTU: it stands in line 2 already"),
         ("[Interface]\nListenPort = 65536\n", "f:2: key ListenPort: '65536' is not"),
         ("[Interface]\nFwMark = 0xg\n", "f:2: key FwMark: '0xg' is not a number"),
         ("[Interface]\nTable = a b\n", "f:2: key Table: 'a b' is neither"),
@@ -124,7 +123,9 @@ def test_what_wg_takes_is_taken() -> None:
         (f"[Peer]\nPublicKey = {KEYS[0]}\nAllowedIPs = 10.0.0.0/33\n", "f:3: key AllowedIPs: '10"),
         (f"[Peer]\nPublicKey = {KEYS[0]}\nEndpoint = host\n", "f:3: key Endpoint: endpoint 'host'"),
         (f"[Peer]\nPublicKey = {KEYS[0]}\nPersistentKeepalive = x\n", "f:3: key PersistentKeep"),
-        (f"[Peer]\nPublicKey = {KEYS[0]}\n[Peer]\nPublicKey = {KEYS[0]}\n", "f:3: key PublicKey"),
+        (f"[Peer]\nPublicKey = {KEYS[0]}\nAllowedIPs =\n", "f:3: key AllowedIPs: it has no value"),
+        (f"[Peer]\nPublicKey = {KEYS[0]}\nAllowedIPs = +fd00::/8\n", "f:3: key AllowedIPs: '+fd"),
+        ("[Interface]\nAdd ress = 10.0.0.1/8\n", "f:2: key Add ress: there is no such key"),
     ],
 )
 def test_what_is_wrong_is_said_with_line_key_and_remedy(text: str, message: str) -> None:
@@ -132,6 +133,40 @@ def test_what_is_wrong_is_said_with_line_key_and_remedy(text: str, message: str)
         WgQuickFile.parse(text, "f")
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def test_what_wg_quick_takes_is_taken() -> None:
+    """Lists by blanks, keys without a value, the last of several."""
+    interface = WgQuickFile.parse(
+        "[Interface]\nAddress = 10.0.0.1/8 fd00::1/64,\nAddress =\nDNS = 9.9.9.9 corp.example\n"
+        "MTU = 1400\nMTU = 1380\nTable = 7\nTable =\nPostUp =\nPostUp = a b, c\n"
+    ).interface
+    assert [str(address) for _, address in interface.addresses] == ["10.0.0.1/8", "fd00::1/64"]
+    assert (interface.mtu, interface.table) == (1380, None)
+    assert interface.dns == ("9.9.9.9", "corp.example")
+    assert interface.hooks["PostUp"] == ((10, "a b, c"),)
+
+
+def test_what_stands_there_twice_is_said() -> None:
+    """Several sections of a peer are one; a prefix is of the last who claims it."""
+    file = WgQuickFile.parse(
+        f"[Peer]\n# Name = one\nPublicKey = {KEYS[0]}\nAllowedIPs = 10.0.0.0/8, 10.0.0.2/32\n"
+        f"[Peer]\nPublicKey = {KEYS[1]}\nAllowedIPs = 10.0.0.2/32\n"
+        f"[Peer]\nPublicKey = {KEYS[0]}\nEndpoint = a:1\nEndpoint = b:2\n"
+        "AllowedIPs = 10.0.0.0/8, 10.0.0.2/32\n"
+        f"#! [Peer]\n#! PublicKey = {KEYS[1]}\n#! AllowedIPs = 10.0.0.0/8\n",
+        "f",
+    )
+    one, two = file.peers
+    assert list(map(str, one.allowed_ips)) == ["10.0.0.0/8", "10.0.0.2/32"]
+    assert (one.line, one.endpoint, one.comments) == (1, ("b", 2), ("# Name = one",))
+    assert (two.allowed_ips, two.enabled) == ((), True)
+    assert [remark[:40] for remark in file.remarks] == [
+        "f:11: Endpoint: it stands in line 10, to",
+        f"f:1: [Peer]: {KEYS[0]}"[:40],
+        "f:5: AllowedIPs: 10.0.0.2/32 goes to the",
+        f"f:13: [Peer]: {KEYS[1]}"[:40],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,9 @@ from wgbind.settings.number import Integer
 from wgbind.settings.wg_quick import ClientConfiguration
 from wgbind.store.peer import Peer, PeerChanges
 
+_TOLD = tuple(each.name for each in fields(Peer) if each.name != "layout")
+"""What of a peer is told: how a file said it is for an export alone, which reads the store."""
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -86,7 +89,7 @@ class PeerRecord(_Record):
     @classmethod
     def of(cls, peer: Peer, *, secrets: bool) -> Self:
         """Write down a peer, with its secrets if they are asked for."""
-        values = {each.name: getattr(peer, each.name) for each in fields(peer)}
+        values = {name: getattr(peer, name) for name in _TOLD}
         values["groups"] = tuple(sorted(peer.groups))
         if not secrets:
             values["preshared_key"] = values["private_key"] = None
@@ -94,7 +97,7 @@ class PeerRecord(_Record):
 
     def peer(self) -> Peer:
         """Return the peer; it has no secrets if they were not asked for."""
-        values = {each.name: getattr(self, each.name) for each in fields(Peer)}
+        values = {name: getattr(self, name) for name in _TOLD}
         values["groups"] = frozenset(self.groups)
         return Peer(**values)
 

@@ -79,9 +79,13 @@ def create(paths: Paths, found: Import) -> None:
 
 
 def export(server: Server) -> str:
-    """Write the server's file for wg-quick(8); it holds its secrets. Raises `NotFoundError`."""
+    """Write the server's file for wg-quick(8); it holds its secrets.
+
+    Raises `NotFoundError`, `StoreError`.
+    """
     configuration = server.configuration()
-    peers = server.peers.list()
+    with Store.open(server.paths, configuration.settings) as store:
+        peers = store.peers(server.name, private_keys=False)
     return export_text(
         configuration.settings, configuration.private_key, peers, datetime.now(timezone.utc)
     )

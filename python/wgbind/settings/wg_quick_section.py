@@ -15,9 +15,9 @@ def _one_line(value: str) -> str:
     return value
 
 
-def _comment(value: str) -> str:
-    if not value.startswith("#") or not value.replace("\t", " ").isprintable():
-        raise ValueError(f"{value!r} is not one line of text that begins with #")
+def _line(value: str) -> str:
+    if not value.replace("\t", " ").isprintable():
+        raise ValueError(f"{value!r} is not one line of text")
     return value
 
 
@@ -49,8 +49,8 @@ class WgQuickSettings(Section):
         description="wg-quick's SaveConfig; wgbind keeps what wg changes in any case.",
         examples=[True],
     )
-    comments: tuple[Annotated[str, AfterValidator(_comment)], ...] = Field(
-        default=(), description="Comments of its section [Interface]."
+    layout: tuple[Annotated[str, AfterValidator(_line)], ...] = Field(
+        default=(), description="How its section [Interface] was written; * stands for a secret."
     )
 
     @property

@@ -39,7 +39,8 @@ class Peer:
     are stored, and if it was asked for. `created_at` is in UTC. `client` is what its own
     configuration says other than those of the others. `description` is one line for people,
     `notes` are any number of them. A peer that is not `enabled`, or whose `expires_at` (UTC, to
-    the second) has come, keeps all it has and is not served.
+    the second) has come, keeps all it has and is not served. `layout` is how a file of wg-quick(8)
+    said it, line by line (see `wgbind.wg_quick.layout`).
     """
 
     server: str
@@ -58,6 +59,7 @@ class Peer:
     enabled: bool = True
     expires_at: datetime | None = None
     notes: str = ""
+    layout: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def allowed_ips(self) -> tuple[Network, ...]:

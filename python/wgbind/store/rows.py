@@ -238,6 +238,7 @@ def _values(peer: Peer, revision: int) -> dict[str, object]:
         "enabled": peer.enabled,
         "expires_at": peer.expires_at,
         "notes": peer.notes,
+        "layout": "\n".join(peer.layout),
         "revision": revision,
     }
 
@@ -317,4 +318,5 @@ def _peer(
         enabled=row.enabled,
         expires_at=row.expires_at,
         notes=row.notes,
+        layout=tuple(row.layout.split("\n")) if row.layout else (),
     )

@@ -32,7 +32,7 @@ from wgbind.settings.address import Address
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
-HEAD = "0007"  # the newest migration
+HEAD = "0008"  # the newest migration
 
 
 class AddressType(TypeDecorator[Address]):
@@ -113,6 +113,7 @@ peer_table = Table(
     Column("enabled", Boolean, nullable=False, server_default=true()),
     Column("expires_at", UtcDateTime),
     Column("notes", Text, nullable=False, server_default=""),
+    Column("layout", Text, nullable=False, server_default=""),
     Column("sealed_private_key", LargeBinary(128)),
     Column("revision", Integer, nullable=False, server_default=text("0")),
     Column("rx_bytes", BigInteger, nullable=False, server_default=text("0")),

@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from wgbind.errors import InputError
 from wgbind.settings.address import Endpoint
 from wgbind.settings.client import ClientOverrides
+from wgbind.settings.model import InterfaceSettings
 from wgbind.settings.toml import literal
 from wgbind.store.expiry import utc_text
 from wgbind.store.occupancy import split
-from wgbind.wg_quick.comment import FIELD, name_comment, write_comments
-from wgbind.wg_quick.text import DISABLED
+from wgbind.wg_quick.comment import FIELD, name_comment, read_comments, write_comments
+from wgbind.wg_quick.file import HOOKS, WgQuickFile
+from wgbind.wg_quick.friendly_name import free_name
+from wgbind.wg_quick.layout import write
+from wgbind.wg_quick.peer_section import description_of
+from wgbind.wg_quick.text import DISABLED, switched_on
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from wgbind.keys import PrivateKey
     from wgbind.settings.model import ServerSettings
     from wgbind.store.peer import Peer
+    from wgbind.wg_quick.file import InterfaceEntry, PeerEntry
 
 HERE = ("interface", "store", "wg_quick")
 """Sections of the settings that keys of the file say, or that are this host's own."""
+
+# What a key says, however it is written.
+_INTERFACE: dict[str, Callable[[InterfaceEntry], object]] = {
+    "Address": lambda entry: [address for _, address in entry.addresses],
+    "ListenPort": lambda entry: entry.listen_port or 0,
+    "FwMark": lambda entry: entry.fwmark,
+    "MTU": lambda entry: entry.mtu,
+    "DNS": lambda entry: entry.dns,
+    "Table": lambda entry: entry.table,
+    "SaveConfig": lambda entry: entry.save_config,
+}
+_PEER: dict[str, Callable[[PeerEntry], object]] = {
+    "PublicKey": lambda entry: entry.public_key,
+    "AllowedIPs": lambda entry: frozenset(entry.allowed_ips),
+    "Endpoint": lambda entry: entry.endpoint,
+    "PersistentKeepalive": lambda entry: entry.persistent_keepalive,
+}
+_KEYS = frozenset((*_INTERFACE, *HOOKS, *_PEER))
 
 
 def export_text(
@@ -29,34 +54,62 @@ def export_text(
 ) -> str:
     """Write a server as a file of wg-quick(8), which holds its secrets.
 
-    What such a file has no key for stands in comments, which `importing` understands: settings, and
-    of peers groups and the like. A peer that is not served at the moment `now` stands there with
-    all its lines switched off. Private keys of clients and the place of the store are left out.
+    Its peers come in the order in which they were added. A section that comes from such a file is
+    written as it stood there, but for what is new. What such a file has no key for stands in
+    comments, which `importing` understands: settings, and of peers groups and the like. A peer that
+    is not served at the moment `now` stands there with all its lines switched off. Private keys of
+    clients and the place of the store are left out.
     """
+    text = ""
     blocks = [_interface(settings, private_key)]
-    blocks += [_peer(settings, peer, now) for peer in peers]
-    return "\n".join("".join(f"{line}\n" for line in block) for block in blocks)
+    taken: set[str] = set()
+    for peer in sorted(peers, key=lambda each: each.created_at):
+        blocks.append(_peer(settings, peer, now, taken))
+        taken.add(peer.name)
+    for block in blocks:
+        apart = block.written_anew and bool(text) and not text.endswith("\n\n")
+        text += "\n" * apart + "".join(f"{line}\n" for line in block.lines)
+    return text
 
 
-def _interface(settings: ServerSettings, private_key: PrivateKey) -> list[str]:
+class _Block(NamedTuple):
+    lines: list[str]
+    written_anew: bool
+
+
+def _interface(settings: ServerSettings, private_key: PrivateKey) -> _Block:
+    values = _interface_values(settings, private_key)
+    layout, fields = settings.wg_quick.layout, list(_settings_fields(settings))
+    then = _read(layout, {"PrivateKey": values["PrivateKey"]})
+    if then is None or not layout:
+        lines = [f"{key} = {value}" for key, said in values.items() for value in said]
+        return _Block(["[Interface]", *fields, *lines], True)
+    mtu: int = InterfaceSettings.model_fields["mtu"].default
+    if then.interface.mtu is None and settings.interface.mtu == mtu:
+        del values["MTU"]
+    now = _parse(["[Interface]"], values)
+    unchanged = {
+        key for key, says in _INTERFACE.items() if says(then.interface) == says(now.interface)
+    }
+    unchanged |= {key for key in HOOKS if _hooks(then, key) == _hooks(now, key)}
+    return _Block(write(layout, values, unchanged, fields), False)
+
+
+def _interface_values(settings: ServerSettings, private_key: PrivateKey) -> dict[str, list[str]]:
+    """Return what the keys say."""
     interface, said = settings.interface, settings.wg_quick
-    lines = ["[Interface]", *said.comments, *_settings_fields(settings)]
-    lines.append(f"PrivateKey = {private_key.reveal()}")
-    lines.append(f"Address = {', '.join(map(str, interface.addresses))}")
-    if interface.listen_port:
-        lines.append(f"ListenPort = {interface.listen_port}")
-    if interface.fwmark:
-        lines.append(f"FwMark = {interface.fwmark:#x}")
-    lines.append(f"MTU = {interface.mtu}")
-    if said.dns:
-        lines.append(f"DNS = {', '.join(said.dns)}")
     table = said.table if settings.routing.table == "main" else settings.routing.table
-    if table is not None:
-        lines.append(f"Table = {table}")
-    if said.save_config is not None:
-        lines.append(f"SaveConfig = {str(said.save_config).lower()}")
-    lines += [f"{key} = {command}" for key, hooks in said.hooks.items() for command in hooks]
-    return lines
+    return {
+        "PrivateKey": [private_key.reveal()],
+        "Address": [", ".join(map(str, interface.addresses))],
+        "ListenPort": [str(interface.listen_port)] if interface.listen_port else [],
+        "FwMark": [f"{interface.fwmark:#x}"] if interface.fwmark else [],
+        "MTU": [str(interface.mtu)],
+        "DNS": [", ".join(said.dns)] if said.dns else [],
+        "Table": [] if table is None else [str(table)],
+        "SaveConfig": [] if said.save_config is None else [str(said.save_config).lower()],
+        **{key: list(hooks) for key, hooks in said.hooks.items()},
+    }
 
 
 def _settings_fields(settings: ServerSettings) -> Iterator[str]:
@@ -72,40 +125,104 @@ def _settings_fields(settings: ServerSettings) -> Iterator[str]:
                 yield from _field(f"{name}.{key}", value)
 
 
-def _peer(settings: ServerSettings, peer: Peer, now: datetime) -> list[str]:
+def _peer(settings: ServerSettings, peer: Peer, now: datetime, taken: Container[str]) -> _Block:
+    served = peer.served(now)
+    lines = _as_it_was(settings, peer, now, taken)
+    if lines is not None:
+        return _Block(lines if served else _switched_off(peer.layout, lines), False)
     said = write_comments(peer.name, peer.notes)
-    fields: list[str] = []
-    if peer.description:
-        fields += _field("description", peer.description)
-    if peer.groups:
-        fields += _field("groups", sorted(peer.groups))
-    if peer.expires_at is not None:
-        fields += _field("expires_at", utc_text(peer.expires_at))
-    if peer.enabled and not peer.served(now):
-        fields += _field("enabled", value=True)
-    if peer.client != ClientOverrides():
-        fields += _field("client", peer.client)
+    fields = list(_peer_fields(settings, peer, now, peer.description))
     if said is None:
         fields += _field("notes", peer.notes)
         said = [], [name_comment(peer.name)], []
+    before, within, behind = said
+    keys = [f"{key} = {value}" for key, values in _peer_values(peer).items() for value in values]
+    lines = [*before, "[Peer]", *fields, *within, *keys, *behind]
+    return _Block(lines if served else [DISABLED + line for line in lines], True)
+
+
+def _as_it_was(
+    settings: ServerSettings, peer: Peer, now: datetime, taken: Container[str]
+) -> list[str] | None:
+    """Write a peer as it stood in a file; None if it is called otherwise or has other notes now.
+
+    Those before it have the names that are `taken`.
+    """
+    layout = [switched_on(line) for line in peer.layout]
+    values = _peer_values(peer)
+    then = _read(layout, {key: values[key] for key in ("PublicKey", "PresharedKey")})
+    if then is None or len(then.peers) != 1:
+        return None
+    comments = read_comments(then.peers[0].comments)
+    if (free_name(comments.name, peer.public_key, taken), comments.notes) != (
+        peer.name,
+        peer.notes,
+    ):
+        return None
+    described = description_of(comments.text, peer.name) == peer.description
+    fields = _peer_fields(settings, peer, now, "" if described else peer.description)
+    [old], [new] = then.peers, _parse(["[Peer]"], values).peers
+    unchanged = {key for key, says in _PEER.items() if says(old) == says(new)}
+    return write(layout, values, unchanged, fields)
+
+
+def _switched_off(layout: Sequence[str], lines: list[str]) -> list[str]:
+    """Switch lines off by the mark that they had, and leave empty lines around them."""
+    marks = [line[: len(line) - len(switched_on(line))] for line in layout]
+    # Comments before the first mark and behind the last one stood there without.
+    text = [bool(mark) for mark in marks] if any(marks) else [bool(line) for line in lines]
+    first, behind = text.index(True), text[::-1].index(True)
+    last = len(lines) - 1 - behind
+    mark = next(filter(None, marks), DISABLED)
+    return [
+        f"{mark}{line}" if first <= number <= last else line for number, line in enumerate(lines)
+    ]
+
+
+def _peer_fields(
+    settings: ServerSettings, peer: Peer, now: datetime, description: str
+) -> Iterator[str]:
+    if description:
+        yield from _field("description", description)
+    if peer.groups:
+        yield from _field("groups", sorted(peer.groups))
+    if peer.expires_at is not None:
+        yield from _field("expires_at", utc_text(peer.expires_at))
+    if peer.enabled and not peer.served(now):
+        yield from _field("enabled", value=True)
+    if peer.client != ClientOverrides():
+        yield from _field("client", peer.client)
     if split(peer.allowed_ips, settings.interface.addresses)[0] != peer.addresses:
         # The tunnel's networks changed after it got them.
-        fields += _field("addresses", peer.addresses)
-    before, within, behind = said
-    lines = [*before, "[Peer]", *within, *fields, *_keys(peer), *behind]
-    return lines if peer.served(now) else [DISABLED + line for line in lines]
+        yield from _field("addresses", peer.addresses)
 
 
-def _keys(peer: Peer) -> Iterator[str]:
-    yield f"PublicKey = {peer.public_key}"
-    if peer.preshared_key is not None:
-        yield f"PresharedKey = {peer.preshared_key.reveal()}"
-    if peer.allowed_ips:
-        yield f"AllowedIPs = {', '.join(map(str, peer.allowed_ips))}"
-    if peer.endpoint is not None:
-        yield f"Endpoint = {Endpoint(*peer.endpoint)}"
-    if peer.persistent_keepalive:
-        yield f"PersistentKeepalive = {peer.persistent_keepalive}"
+def _peer_values(peer: Peer) -> dict[str, list[str]]:
+    """Return what the keys say."""
+    preshared_key, allowed_ips = peer.preshared_key, ", ".join(map(str, peer.allowed_ips))
+    return {
+        "PublicKey": [str(peer.public_key)],
+        "PresharedKey": [] if preshared_key is None else [preshared_key.reveal()],
+        "AllowedIPs": [allowed_ips] if allowed_ips else [],
+        "Endpoint": [] if peer.endpoint is None else [str(Endpoint(*peer.endpoint))],
+        "PersistentKeepalive": [str(peer.persistent_keepalive)] * bool(peer.persistent_keepalive),
+    }
+
+
+def _read(layout: Iterable[str], values: Mapping[str, Sequence[str]]) -> WgQuickFile | None:
+    """Read a section with these values in it; None if that is none: somebody changed it by hand."""
+    try:
+        return _parse(layout, values)
+    except InputError:
+        return None
+
+
+def _parse(layout: Iterable[str], values: Mapping[str, Sequence[str]]) -> WgQuickFile:
+    return WgQuickFile.parse("\n".join(write(layout, values, _KEYS)))
+
+
+def _hooks(file: WgQuickFile, key: str) -> list[str]:
+    return [command for _, command in file.interface.hooks.get(key, ())]
 
 
 def _field(key: str, value: object) -> Iterator[str]:

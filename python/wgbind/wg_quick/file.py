@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from wgbind.errors import InputError
 from wgbind.keys import PresharedKey, PrivateKey, PublicKey
 from wgbind.settings.address import parse_peer_endpoint
-from wgbind.wg_quick.text import Block, Entry, parse_blocks
+from wgbind.wg_quick.sections import settle
+from wgbind.wg_quick.text import NO_BLANKS, Block, Entry, parse_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -37,6 +38,10 @@ _PEER = {
 }
 _LISTS = {"Address", "DNS", "AllowedIPs", *HOOKS}
 
+# These wg-quick(8) reads itself, and takes without a value. All others are for wg(8), which takes
+# out every blank of a line, and no key without a value.
+_WG_QUICK = {"Address", "DNS", "MTU", "Table", "SaveConfig", *HOOKS}
+
 
 @dataclass(frozen=True)
 class InterfaceEntry:
@@ -47,6 +52,7 @@ class InterfaceEntry:
         dns: Name servers and domains to search.
         hooks: The commands of each of `HOOKS`, with their lines.
         comments: With their "#".
+        layout: All lines of the section.
     """
 
     private_key: PrivateKey | None = field(default=None, repr=False)
@@ -60,6 +66,7 @@ class InterfaceEntry:
     hooks: dict[str, tuple[tuple[int, str], ...]] = field(default_factory=dict, repr=False)
     comments: tuple[str, ...] = field(default=(), repr=False)  # a key may be commented out
     lines: dict[str, int] = field(default_factory=dict)
+    layout: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,8 @@ class PeerEntry:
         line: Of its header.
         enabled: False if all its lines are marked as switched off.
         comments: With their "#".
+        given: The keys that stand there.
+        layout: All lines of the section.
     """
 
     line: int
@@ -80,15 +89,22 @@ class PeerEntry:
     persistent_keepalive: int = 0
     enabled: bool = True
     comments: tuple[str, ...] = field(default=(), repr=False)  # a key may be commented out
+    given: frozenset[str] = frozenset()
+    layout: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
 class WgQuickFile:
-    """A file of wg-quick(8), or what `wg showconf` prints."""
+    """A file of wg-quick(8), or what `wg showconf` prints.
+
+    Attributes:
+        remarks: What stands there more than once, and what of it counts: "FILE:LINE: ...".
+    """
 
     name: str
     interface: InterfaceEntry
     peers: tuple[PeerEntry, ...]
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str, name: str = "standard input") -> WgQuickFile:
@@ -99,37 +115,46 @@ class WgQuickFile:
         """
         blocks = parse_blocks(text, name)
         interface = [block for block in blocks if block.kind == "interface"]
-        peers: dict[PublicKey, PeerEntry] = {}
-        for block in blocks:
-            if block.kind == "peer":
-                peer = _peer(_Section(block.entries, _PEER, block, name))
-                if peer.public_key in peers:
-                    raise InputError(
-                        f"{name}:{block.line}: key PublicKey: {peer.public_key} is that of the "
-                        f"peer in line {peers[peer.public_key].line}, too; leave one of them out"
-                    )
-                peers[peer.public_key] = peer
-        return cls(name, _interface(interface, name), tuple(peers.values()))
+        remarks: list[str] = []
+        found = _interface(interface, name, remarks)
+        sections = [
+            _peer(_Section(block.entries, _PEER, block, name, remarks))
+            for block in blocks
+            if block.kind == "peer"
+        ]
+        own = None if found.private_key is None else found.private_key.public_key()
+        peers, more = settle(sections, own, name)
+        return cls(name, found, peers, (*remarks, *more))
 
 
 class _Section:
     """The values of one section by key, and how a mistake in one is said."""
 
     def __init__(
-        self, entries: Iterable[Entry], known: dict[str, str], block: Block, name: str
+        self,
+        entries: Iterable[Entry],
+        known: dict[str, str],
+        block: Block,
+        name: str,
+        remarks: list[str],
     ) -> None:
         self.block = block
         self.name = name
         self.found: dict[str, list[Entry]] = {}
         for entry in entries:
-            key = known.get(entry.key.lower())
-            if key is None:
+            key = known.get(entry.key.translate(NO_BLANKS).lower())
+            if key is None or (key in _WG_QUICK and entry.key.lower() != key.lower()):
                 raise InputError(f"{self.at(entry.line)}{_unknown(entry.key, known)}")
+            if key not in _WG_QUICK and not entry.value:
+                raise InputError(
+                    f"{self.at(entry.line)}key {key}: it has no value, which wg refuses; give one, "
+                    "or remove the line"
+                )
             same = self.found.setdefault(key, [])
             if same and key not in _LISTS:
-                raise InputError(
-                    f"{self.at(entry.line)}key {key}: it stands in line {same[0].line} already; "
-                    "leave one of them out"
+                remarks.append(
+                    f"{self.at(entry.line)}{key}: it stands in line {same[-1].line}, too; the last "
+                    "one counts"
                 )
             same.append(entry)
 
@@ -137,17 +162,23 @@ class _Section:
         return f"{self.name}:{line}: "
 
     def one(self, key: str, parse: Callable[[str], T], default: T, *, secret: bool = False) -> T:
+        """Read a value: the last, where the key stands there more than once."""
+        value = default
         for entry in self.found.get(key, ()):
-            return self._parsed(entry, key, entry.value, parse, secret=secret)
-        return default
+            text = entry.value if key in _WG_QUICK else entry.value.translate(NO_BLANKS)
+            value = self._parsed(entry, key, text, parse, secret=secret)
+        return value
 
     def many(self, key: str, parse: Callable[[str], T]) -> tuple[tuple[int, T], ...]:
         """Read a list: with commas, over several lines, or both."""
         return tuple(
             (entry.line, self._parsed(entry, key, item, parse))
             for entry in self.found.get(key, ())
-            for item in (part.strip() for part in entry.value.split(","))
-            if item
+            for item in (
+                entry.value.replace(",", " ").split()
+                if key in _WG_QUICK
+                else entry.value.translate(NO_BLANKS).split(",")
+            )
         )
 
     def _parsed(
@@ -166,19 +197,19 @@ class _Section:
             raise InputError(f"{self.at(entry.line)}key {key}: {said}{error}") from None
 
 
-def _interface(blocks: Sequence[Block], name: str) -> InterfaceEntry:
+def _interface(blocks: Sequence[Block], name: str, remarks: list[str]) -> InterfaceEntry:
     if not blocks:
         return InterfaceEntry()
     entries = [entry for block in blocks for entry in block.entries]
-    section = _Section(entries, _INTERFACE, blocks[0], name)
+    section = _Section(entries, _INTERFACE, blocks[0], name, remarks)
     return InterfaceEntry(
         private_key=section.one("PrivateKey", _private_key, None, secret=True),
         listen_port=section.one("ListenPort", _number(0, 65535), None),
         fwmark=section.one("FwMark", _fwmark, 0),
         addresses=section.many("Address", _address),
         dns=tuple(item for _, item in section.many("DNS", str)),
-        mtu=section.one("MTU", _number(1, 65535), None),
-        table=section.one("Table", _table, None),
+        mtu=section.one("MTU", _or_none(_number(1, 65535)), None),
+        table=section.one("Table", _or_none(_table), None),
         save_config=section.one("SaveConfig", _truth, None),
         hooks={
             # wg-easy writes keys without a value.
@@ -188,7 +219,8 @@ def _interface(blocks: Sequence[Block], name: str) -> InterfaceEntry:
             for key in HOOKS
         },
         comments=tuple(comment for block in blocks for comment in block.comments),
-        lines={key: found[0].line for key, found in section.found.items()},
+        lines={key: found[-1].line for key, found in section.found.items()},
+        layout=tuple(line for block in blocks for line in block.lines),
     )
 
 
@@ -210,6 +242,8 @@ def _peer(section: _Section) -> PeerEntry:
         persistent_keepalive=section.one("PersistentKeepalive", _keepalive, 0),
         enabled=block.enabled,
         comments=tuple(block.comments),
+        given=frozenset(section.found),
+        layout=tuple(block.lines),
     )
 
 
@@ -232,6 +266,10 @@ def _preshared_key(text: str) -> PresharedKey | None:
     key = PresharedKey(text)
     # As wg(8) has it: a key of zeros is none.
     return None if key == PresharedKey("0" * 64) else key
+
+
+def _or_none(parse: Callable[[str], T | None]) -> Callable[[str], T | None]:
+    return lambda text: parse(text) if text else None
 
 
 def _number(first: int, last: int) -> Callable[[str], int | None]:
@@ -265,10 +303,15 @@ def _address(text: str) -> InterfaceAddress:
 
 
 def _allowed_ip(text: str) -> Network:
+    if text.startswith(("+", "-")):
+        raise InputError(f"{text!r} changes what there is, which a file does not; write it without")
     try:
-        return ip_interface(text).network
+        # Python takes masks in place of lengths, and zones, wg(8) does not.
+        if re.fullmatch("[^/%]+(/[0-9]{1,3})?", text):
+            return ip_interface(text).network
     except ValueError:
-        raise InputError(f"{text!r} is not a network, such as 10.8.0.2/32") from None
+        pass
+    raise InputError(f"{text!r} is not a network, such as 10.8.0.2/32")
 
 
 def _table(text: str) -> str | None:

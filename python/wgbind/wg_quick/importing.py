@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from wgbind.store.peer import require_valid
 from wgbind.wg_quick.comment import read_comments, split_fields
 from wgbind.wg_quick.export import HERE
 from wgbind.wg_quick.firewall_hook import DONE_BY, commands, presets, work
+from wgbind.wg_quick.layout import keep
 from wgbind.wg_quick.peer_section import read_peer
 
 if TYPE_CHECKING:
@@ -21,11 +23,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from wgbind.keys import PrivateKey
-    from wgbind.settings.address import Network
     from wgbind.settings.client import ClientSettings
     from wgbind.settings.policy import Preset
     from wgbind.store.peer import Peer
-    from wgbind.wg_quick.file import PeerEntry, WgQuickFile
+    from wgbind.wg_quick.file import WgQuickFile
     from wgbind.wg_quick.firewall_hook import Work
 
 # The keys of the file by those of the settings' section [interface].
@@ -75,21 +76,15 @@ def import_file(
             "`wg genkey` makes one"
         )
     try:
-        comments, fields = split_fields(interface.comments)
+        _, fields = split_fields(interface.comments)
     except InputError as error:
         raise InputError(f"{file.name}: [Interface]: {error}") from None
     remarks = _Remarks(file, name)
     remarks.hooks(run=run_hooks)
-    settings = _settings(file, comments, fields, client, remarks, run_hooks, preset)
+    remarks.found += file.remarks
+    settings = _settings(file, fields, client, remarks, run_hooks, preset)
     remarks.rest(settings)
     peers = _peers(file, name, settings, now, remarks)
-    own = interface.private_key.public_key()
-    for entry in file.peers:
-        if entry.public_key == own:
-            raise InputError(
-                f"{file.name}:{entry.line}: key PublicKey: {own} is the key of the interface "
-                "itself; remove this [Peer]"
-            )
     return Import(name, settings, interface.private_key, peers, tuple(remarks.found))
 
 
@@ -134,7 +129,6 @@ class _Remarks:
 
 def _settings(
     file: WgQuickFile,
-    comments: list[str],
     fields: Mapping[str, Any],
     client: ClientSettings,
     remarks: _Remarks,
@@ -163,7 +157,7 @@ def _settings(
         "dns": said.dns,
         "table": None if number else said.table,
         "save_config": said.save_config,
-        "comments": tuple(comments),
+        "layout": keep(said.layout),
     }
     for section in HERE:
         if section in fields:
@@ -206,9 +200,11 @@ def _peers(
     file: WgQuickFile, server: str, settings: ServerSettings, now: datetime, remarks: _Remarks
 ) -> tuple[Peer, ...]:
     peers: dict[str, Peer] = {}
-    for entry in _moved(file, remarks):
+    for number, entry in enumerate(file.peers):
+        # So they stay in their order.
+        made = now + timedelta(microseconds=number)
         try:
-            peer = read_peer(entry, server, settings.interface.addresses, peers, now)
+            peer = read_peer(entry, server, settings.interface.addresses, peers, made)
             _require_groups(peer, settings)
             require_valid(peer)
             require_permitted(peer, settings.interface.addresses, None)
@@ -225,24 +221,3 @@ def _peers(
 def _require_groups(peer: Peer, settings: ServerSettings) -> None:
     for group in sorted(peer.groups.difference(settings.policy.groups)):
         raise InputError(f"comment '#: groups': there is no group {group!r} in policy.groups")
-
-
-def _moved(file: WgQuickFile, remarks: _Remarks) -> list[PeerEntry]:
-    """Leave each prefix to the last who claims it, as `wg setconf` does, and say so.
-
-    Who is switched off claims nothing while somebody else does.
-    """
-    claims: dict[Network, PeerEntry] = {}
-    for entry in sorted(file.peers, key=lambda each: each.enabled):
-        claims |= dict.fromkeys(entry.allowed_ips, entry)
-    entries = []
-    for entry in file.peers:
-        kept = tuple(network for network in entry.allowed_ips if claims[network] is entry)
-        for network in entry.allowed_ips:
-            if claims[network] is not entry:
-                remarks.found.append(
-                    f"{file.name}:{entry.line}: AllowedIPs: {network} is left to the peer in line "
-                    f"{claims[network].line}, which claims it, too: WireGuard gives it to one alone"
-                )
-        entries.append(entry if kept == entry.allowed_ips else replace(entry, allowed_ips=kept))
-    return entries

@@ -18,6 +18,7 @@ from wgbind.store.occupancy import split
 from wgbind.store.peer import DESCRIPTION_LENGTH, Peer, normal
 from wgbind.wg_quick.comment import FIELD, read_comments, split_fields
 from wgbind.wg_quick.friendly_name import free_name
+from wgbind.wg_quick.layout import keep
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -86,18 +87,19 @@ def read_peer(
             private_key=None,
             created_at=now,
             client=said.client,
-            description=_description(comments.text, name)
+            description=description_of(comments.text, name)
             if said.description is None
             else said.description,
             enabled=entry.enabled if said.enabled is None else said.enabled,
             expires_at=None if said.expires_at is None else parse_expiry(said.expires_at, now),
             notes=comments.notes if said.notes is None else said.notes,
+            layout=keep(entry.layout),
         )
     )
 
 
-def _description(name: str | None, taken: str) -> str:
-    """Keep the name as it stands there, where the peer's is another and it may."""
+def description_of(name: str | None, taken: str) -> str:
+    """Return a peer's description: the name as it stands there, where the peer's is another."""
     if name is None or name == taken or len(name) > DESCRIPTION_LENGTH or not name.isprintable():
         return ""
     return name
