@@ -192,7 +192,7 @@ impl Peer {
             let tunn = answerer.tunn(identity);
             self.answering = None;
             self.tunn = Some(Live::new(Keyed::new(tunn, answerer.index), now));
-        } else if !self.has_session() {
+        } else if self.is_outdated() && !self.has_session() {
             self.renew(slot, identity, indices, now);
         }
     }
@@ -478,7 +478,7 @@ impl Peer {
         let Some(live) = &mut self.tunn else {
             return Received::Rejected;
         };
-        let keyed = live.receiver_mut(little_endian(&message[4..8]));
+        let keyed = live.receiver_mut(message);
         let received = match keyed.tunn.decapsulate(None, message, plain) {
             TunnResult::WriteToTunnelV4(packet, _) => Received::Packet(packet.len()),
             TunnResult::WriteToTunnelV6(packet, _) => Received::Packet(packet.len()),
@@ -505,8 +505,7 @@ impl Peer {
         out: &mut DatagramsOut,
     ) {
         let Some(live) = &mut self.tunn else { return };
-        let receiver_index = little_endian(&message[4..8]);
-        if live.receiver_mut(receiver_index).confirm(receiver_index) {
+        if live.receiver_mut(message).confirm(message) {
             live.completed = Some(Cause::PeerHandshake);
             out.handshakes.completed += 1;
             self.has_news = true;

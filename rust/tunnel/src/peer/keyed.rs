@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use boringtun::noise::{Tunn, TunnResult};
 
-use super::{Live, Peer};
+use super::{Live, Peer, little_endian};
 use crate::batch::{DatagramsOut, Now};
 use crate::constants::{HANDSHAKE_INITIATION_SIZE, REJECT_AFTER_TIME};
 use crate::errand::Answerer;
@@ -66,11 +66,12 @@ impl Keyed {
         self.answered = 0;
     }
 
-    /// Notes that the peer has used the session with our receiver index `receiver`; whether that
-    /// completes its handshake.
-    pub(super) fn confirm(&mut self, receiver: u32) -> bool {
+    /// Notes that the peer has used a session for this message; whether that completes its
+    /// handshake.
+    pub(super) fn confirm(&mut self, message: &[u8]) -> bool {
         self.is_confirmed = true;
-        let is_completed = self.unconfirmed.take_if(|own| *own == receiver).is_some();
+        let is_its = |own: &mut u32| *own == little_endian(&message[4..8]);
+        let is_completed = self.unconfirmed.take_if(is_its).is_some();
         if is_completed {
             self.answered = 0;
         }
@@ -111,10 +112,12 @@ impl Live {
         }
     }
 
-    /// The tunnel that gave out this receiver index.
-    pub(super) fn receiver_mut(&mut self, receiver_index: u32) -> &mut Keyed {
+    /// The tunnel that gave out the receiver index of a data message.
+    pub(super) fn receiver_mut(&mut self, message: &[u8]) -> &mut Keyed {
         match &mut self.former {
-            Some(former) if former.keyed.index == receiver_index >> 8 => &mut former.keyed,
+            Some(former) if former.keyed.index == little_endian(&message[4..8]) >> 8 => {
+                &mut former.keyed
+            }
             _ => &mut self.newest,
         }
     }
@@ -171,6 +174,11 @@ impl Peer {
         }
     }
 
+    /// Whether its next handshake needs another tunnel than it has.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.tunn.as_ref().is_some_and(|live| live.is_outdated)
+    }
+
     /// Makes the tunnel for the next handshake, if the one that there is has another preshared key.
     pub(crate) fn renew(
         &mut self,
@@ -179,7 +187,7 @@ impl Peer {
         indices: &mut IndexTable,
         now: Now,
     ) {
-        if !self.tunn.as_ref().is_some_and(|live| live.is_outdated) {
+        if !self.is_outdated() {
             return;
         }
         let answerer = self.blueprint(indices.insert(slot));
