@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from wgbind.api.connection import Gate
 from wgbind.api.remote import RemoteServer
-from wgbind.api.remote_async import AsyncServer
 from wgbind.errors import InputError
 from wgbind.settings.paths import Paths
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from wgbind.api.remote_async import AsyncServer
 
 
 def connect(
@@ -56,6 +57,8 @@ def connect_async(
     authorities: Path | None = None,
 ) -> AsyncServer:
     """Return a handle for asyncio, which `async with` connects; otherwise as `connect`."""
+    from wgbind.api.remote_async import AsyncServer  # with a client that takes its time
+
     gate = _gate(where, paths, token, token_file, authorities)
     return AsyncServer(gate, "" if gate.path is None else where)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from http import HTTPStatus
+from typing import TYPE_CHECKING, TypeVar
 
-import httpx
 from pydantic import ValidationError
 
 from wgbind.api.outcome import STALE, Failure, StaleError
@@ -16,16 +15,15 @@ from wgbind.settings.address import Endpoint
 from wgbind.settings.api import parse_token, read_token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
     from pathlib import Path
 
     from wgbind.api.call import Call
 
 # So long a server may be silent that sends events, or is to be connected to.
-_TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 60
 # Shorter than the server keeps an idle connection, so that it is never just being closed.
-_IDLE_SECONDS = 30
-
+IDLE_SECONDS = 30
 
 _VERSIONS = "it may be of another version of wgbind: stop and start it, or update this one"
 
@@ -76,70 +74,70 @@ class Gate:
         shown = parse_token(token, "token") if token_file is None else read_token(token_file)
         return cls(None, f"https://{place}", shown, authorities)
 
-    def client(self) -> httpx.Client:
-        """Make a client; it connects with the first call."""
-        transport = httpx.HTTPTransport(**self._transport_options())
-        return httpx.Client(transport=transport, **self._options())
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes with every call."""
+        return {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
 
-    def async_client(self) -> httpx.AsyncClient:
-        """Likewise, for asyncio."""
-        transport = httpx.AsyncHTTPTransport(**self._transport_options())
-        return httpx.AsyncClient(transport=transport, **self._options())
-
-    def _options(self) -> dict[str, Any]:
-        headers = {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
-        return {
-            "base_url": self.url,
-            "headers": headers,
-            "timeout": _TIMEOUT_SECONDS,
-            "trust_env": False,
-        }
-
-    def _transport_options(self) -> dict[str, Any]:
-        limits = httpx.Limits(keepalive_expiry=_IDLE_SECONDS)
+    def tls(self) -> ssl.SSLContext | None:
+        """Read whom to trust; None without TLS. Raises `InputError`."""
         if self.path is not None:
-            # Without TLS there is nobody to verify, and to read the system's certificates takes
-            # longer than a call.
-            return {"uds": str(self.path), "verify": False, "limits": limits}
+            return None
         try:
-            context = ssl.create_default_context(cafile=self.authorities)
+            return ssl.create_default_context(cafile=self.authorities)
         except OSError as error:  # of which `ssl.SSLError` is one
             raise InputError(
                 f"{self.authorities}: no certificates can be read from it: {error.strerror}"
             ) from None
-        return {"verify": context, "trust_env": False, "limits": limits}
 
     def __str__(self) -> str:
         return self.url if self.path is None else str(self.path)
 
 
-@contextmanager
-def http_errors(gate: Gate) -> Iterator[None]:
-    """Turn what httpx raises into `UnreachableError`, `StateError` and `PrivilegeError`."""
-    try:
-        yield
-    except httpx.ConnectError as error:
-        cause = _os_error(error)
-        if isinstance(cause, PermissionError):
-            raise PrivilegeError(
-                f"{gate}: you may not use this control socket; run as root, or let the settings "
-                "name you in api.socket_users"
-            ) from error
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            raise PrivilegeError(
-                f"{gate}: its certificate is not to be trusted ({cause.verify_message}); name the "
-                "file of its authority"
-            ) from error
-        raise UnreachableError(f"nobody listens on {gate}") from error
-    except httpx.HTTPError as error:
-        reason = (
-            f"the server does not answer on {gate} ({error or type(error).__name__}); whether a "
-            "change was made is not known; see its log"
+@dataclass(frozen=True)
+class Answer:
+    """What the server said.
+
+    Attributes:
+        status: HTTP's.
+        content: The body.
+        headers: Their names are in lower case.
+    """
+
+    status: int
+    content: bytes = field(repr=False)
+    headers: Mapping[str, str]
+
+    @property
+    def is_success(self) -> bool:
+        """Whether it did what was asked for."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+
+def unreachable(gate: Gate, cause: OSError | None) -> WgbindError:
+    """Say why a connection could not be made; `cause` is what the system said."""
+    if isinstance(cause, PermissionError):
+        return PrivilegeError(
+            f"{gate}: you may not use this control socket; run as root, or let the settings "
+            "name you in api.socket_users"
         )
-        raise StateError(reason) from error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return PrivilegeError(
+            f"{gate}: its certificate is not to be trusted ({cause.verify_message}); name the "
+            "file of its authority"
+        )
+    return UnreachableError(f"nobody listens on {gate}")
 
 
-def read(gate: Gate, what: Call[_Answer], answer: httpx.Response) -> _Answer:
+def unanswered(gate: Gate, error: Exception) -> StateError:
+    """Say that a call was sent, or a part of it, and what came of it is not known."""
+    return StateError(
+        f"the server does not answer on {gate} ({error or type(error).__name__}); whether a "
+        "change was made is not known; see its log"
+    )
+
+
+def read(gate: Gate, what: Call[_Answer], answer: Answer) -> _Answer:
     """Read the answer to a call; raise what the server raised."""
     if not answer.is_success:
         raise failure(gate, answer)
@@ -150,18 +148,11 @@ def read(gate: Gate, what: Call[_Answer], answer: httpx.Response) -> _Answer:
         raise StateError(f"{gate}: its answer is not understood; {_VERSIONS}") from None
 
 
-def failure(gate: Gate, answer: httpx.Response) -> WgbindError:
+def failure(gate: Gate, answer: Answer) -> WgbindError:
     """Make the error again that an answer without success tells of."""
     try:
         told = Failure.model_validate_json(answer.content)
-        return StaleError(told.message) if answer.status_code == STALE else told.revive()
+        return StaleError(told.message) if answer.status == STALE else told.revive()
     except ValueError:
-        hint = _VERSIONS if answer.status_code in {404, 405} else "see its log"
-        return StateError(f"the server answered {answer.status_code} on {gate}; {hint}")
-
-
-def _os_error(error: BaseException | None) -> OSError | None:
-    """Return what the system said."""
-    while error is not None and not isinstance(error, OSError):
-        error = error.__cause__ or error.__context__
-    return error
+        hint = _VERSIONS if answer.status in {404, 405} else "see its log"
+        return StateError(f"the server answered {answer.status} on {gate}; {hint}")

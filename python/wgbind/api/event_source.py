@@ -1,4 +1,4 @@
-"""Events as server-sent events (the HTML standard, section 9.2), both ends of the wire."""
+"""What is broadcast, as a stream of server-sent events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from wgbind.api.event import PeerEvent
+from wgbind.api.event_line import encode_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 # A comment so often shows each end that the other one is there.
 _HEARTBEAT_SECONDS = 15
-
-_FIELD = "data: "
 
 
 async def encode(broadcast: Broadcast) -> AsyncIterator[str]:
@@ -34,7 +32,7 @@ async def encode(broadcast: Broadcast) -> AsyncIterator[str]:
         while True:
             ended = subscription.ended  # first: all that was told before the end is there to take
             if taken := subscription.take():
-                yield "".join(f"{_FIELD}{event.model_dump_json()}\n\n" for event in taken)
+                yield "".join(map(encode_event, taken))
             if ended:
                 return
             try:
@@ -42,10 +40,3 @@ async def encode(broadcast: Broadcast) -> AsyncIterator[str]:
             except asyncio.TimeoutError:
                 yield ": alive\n\n"
             arrived.clear()
-
-
-def decode(line: str) -> PeerEvent | None:
-    """Read a line of what `encode` wrote; None if it has no event."""
-    if not line.startswith(_FIELD):
-        return None
-    return PeerEvent.model_validate_json(line.removeprefix(_FIELD))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from wgbind.api import call
-from wgbind.api.connection import http_errors, read
+from wgbind.api.connection import read
 from wgbind.api.event_stream import EventStream
+from wgbind.api.http_client import HttpClient
 from wgbind.api.outcome import StaleError
 from wgbind.api.peers import Peers
 
@@ -47,7 +48,7 @@ class RemoteServer:
         self.name = name
         self.peers: Peers = RemotePeers(self)
         self._gate = gate
-        self._http = gate.client()
+        self._http = HttpClient(gate)
 
     def info(self, endpoint: str | None = None) -> ServerInfo:
         """Ask who answers; `endpoint` is a name in `client.endpoints` of its settings."""
@@ -103,15 +104,7 @@ class RemoteServer:
 
     def call(self, what: Call[_Answer]) -> _Answer:
         """Make a call of the API."""
-        with http_errors(self._gate):
-            answer = self._http.request(
-                what.method,
-                what.path,
-                content=what.body,
-                headers=what.headers,
-                timeout=what.patience,
-            )
-        return read(self._gate, what, answer)
+        return read(self._gate, what, self._http.request(what))
 
     def close(self) -> None:
         """Hang up. The server goes on."""

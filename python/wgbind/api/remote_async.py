@@ -15,8 +15,9 @@ from wgbind.api.change import (
     PeerUpdate,
     Transaction,
 )
-from wgbind.api.connection import http_errors, read
-from wgbind.api.event_stream import AsyncEventStream
+from wgbind.api.connection import read
+from wgbind.api.event_stream_async import AsyncEventStream
+from wgbind.api.http_async import answer_of, async_client, http_errors
 from wgbind.api.outcome import StaleError
 
 if TYPE_CHECKING:
@@ -126,11 +127,11 @@ class AsyncServer:
                 headers=what.headers,
                 timeout=what.patience,
             )
-        return read(self._gate, what, answer)
+        return read(self._gate, what, answer_of(answer))
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as undo:
-            self._http = await undo.enter_async_context(self._gate.async_client())
+            self._http = await undo.enter_async_context(async_client(self._gate))
             self.name = (await self.info()).name
             self._undo = undo.pop_all()
         return self

@@ -176,8 +176,9 @@ class EndpointNames:
         waiting = (state.resolve_at for state in self._states.values() if not state.resolving)
         return min(waiting, default=inf)
 
-    def __len__(self) -> int:
-        return len(self._states)
+    def keys(self) -> list[PublicKey]:
+        """Return the peers whose endpoint is a name."""
+        return list(self._states)
 
 
 def resolve(host: str, port: int) -> list[Address]:
@@ -246,7 +247,7 @@ class EndpointResolver:
         while not self._closed:
             now = monotonic()
             with self._lock:
-                named = len(self._names) > 0
+                named = bool(self._names.keys())
             if named and now >= next_look:
                 next_look = now + _LOOK_SECONDS
                 try:
@@ -269,7 +270,9 @@ class EndpointResolver:
         return None if due == inf else max(0.0, due - monotonic())
 
     def _look(self) -> None:
-        peers = self._device.status().peers
+        with self._lock:
+            keys = self._names.keys()
+        peers = self._device.status(keys).peers
         with self._lock:
             self._names.look(peers, monotonic())
 

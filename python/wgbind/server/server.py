@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from wgbind.api.event_stream import AsyncEventStream, EventStream
+    from wgbind.api.event_stream import EventStream
+    from wgbind.api.event_stream_async import AsyncEventStream
     from wgbind.api.firewall import FirewallReport
     from wgbind.api.peers import Peers
     from wgbind.api.remote import RemoteServer
@@ -266,7 +267,7 @@ class Server:
     def events_async(self) -> AsyncEventStream:
         """Return `events` for asyncio: `async with` it, then `async for`; errors as there."""
         from wgbind.api.connection import Gate
-        from wgbind.api.event_stream import AsyncEventStream
+        from wgbind.api.event_stream_async import AsyncEventStream
 
         if not self._runs():
             raise self._stopped()
