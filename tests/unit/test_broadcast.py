@@ -16,7 +16,8 @@ from wgbind.api.app import make_app
 from wgbind.api.broadcast import MAX_WAITING, Broadcast, Subscription
 from wgbind.api.connection import Gate
 from wgbind.api.event import PeerEvent
-from wgbind.api.event_source import decode, encode
+from wgbind.api.event_line import decode
+from wgbind.api.event_source import encode
 from wgbind.api.event_stream import EventStream
 from wgbind.api.firewall import FirewallReport
 from wgbind.api.listener import UnixListener

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import pytest
 
 from wgbind.api.call import Call
 from wgbind.api.connection import Gate
+from wgbind.api.event_stream import EventStream
 from wgbind.api.http_client import HttpClient
 from wgbind.errors import StateError
 
@@ -73,6 +75,53 @@ def test_one_that_the_server_closed_is_not(path: Path) -> None:
         assert idle.sock.recv(1, socket.MSG_PEEK) == b""  # it waits for the end
         assert client.request(CALL).content == b"null"
         client.close()
+
+
+def test_who_is_refused_before_all_is_sent_hears_it(path: Path) -> None:
+    refusal = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno"
+
+    def refuse() -> None:
+        accepted, _ = listening.accept()
+        with accepted:
+            accepted.sendall(refusal)
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        listening.settimeout(60)
+        thread = Thread(target=refuse)
+        thread.start()
+        client = HttpClient(Gate(path))
+        # More than the kernel keeps for who does not read.
+        answer = client.request(replace(CALL, body="x" * (1 << 24)))
+        thread.join()
+    assert (answer.status, answer.content) == (403, b"no")
+    assert client._idle == []
+
+
+@pytest.mark.parametrize("end", [b"", b"5\r\ndat", b"0\r\n\r\n"])
+def test_a_stream_that_breaks_off_is_not_its_end(path: Path, end: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+    def serve() -> None:
+        accepted, _ = listening.accept()
+        with accepted:
+            accepted.recv(1000)
+            accepted.sendall(head + b"d\r\n: listening\n\n\r\n" + end)
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        listening.settimeout(60)
+        thread = Thread(target=serve)
+        thread.start()
+        with EventStream(Gate(path)) as events:
+            if end.startswith(b"0"):
+                assert list(events) == []
+            else:
+                with pytest.raises(StateError, match="does not answer"):
+                    next(events)
+        thread.join()
 
 
 @pytest.mark.parametrize("answer", [b"", ANSWER + b"tr", b"nonsense\r\n\r\n"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import deque
 from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 PATH = "/v1/events"
 
+_READ_BYTES = 1 << 16
+
 
 class EventStream:
     """An iterator over what happens to peers from now on; it ends when the server stops.
@@ -34,11 +37,13 @@ class EventStream:
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+        self._lines: deque[bytes] = deque()
+        self._rest = b""
         self._connection, self._answer = HttpClient(gate).open(PATH)
         try:
             with answering(gate):
                 self._require_success()
-                self._answer.readline()  # a comment: the server has begun to listen
+            self._line()  # a comment: the server has begun to listen
         except BaseException:
             self.close()
             raise
@@ -57,10 +62,9 @@ class EventStream:
     def __next__(self) -> PeerEvent:
         if self._answer.closed:
             raise StopIteration
-        with answering(self._gate):
-            for line in self._answer:
-                if (event := decode(line.decode().rstrip("\n"))) is not None:
-                    return event
+        while (line := self._line()) is not None:
+            if (event := decode(line)) is not None:
+                return event
         self.close()
         raise StopIteration
 
@@ -74,6 +78,18 @@ class EventStream:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _line(self) -> str | None:
+        """Return the next line, None at the end."""
+        while not self._lines:
+            with answering(self._gate):
+                # `readline` would take a connection that broke off for the end.
+                part = self._answer.read1(_READ_BYTES)
+            if not part:
+                return None
+            *lines, self._rest = (self._rest + part).split(b"\n")
+            self._lines.extend(lines)
+        return self._lines.popleft().decode()
 
     def _require_success(self) -> None:
         if self._answer.status != HTTPStatus.OK:

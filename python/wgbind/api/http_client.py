@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from threading import Lock
 from time import monotonic
@@ -20,7 +20,7 @@ from wgbind.api.connection import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from http.client import HTTPResponse
     from pathlib import Path
 
@@ -52,8 +52,7 @@ class HttpClient:
             with answering(self._gate):
                 body = None if what.body is None else what.body.encode()
                 headers = {**self._gate.headers, **what.headers}
-                connection.request(what.method, what.path, body, headers)
-                response = connection.getresponse()
+                response = _asked(connection, what.method, what.path, body, headers)
                 answer = Answer(response.status, response.read(), headers_of(response))
         except BaseException:
             connection.close()
@@ -67,8 +66,7 @@ class HttpClient:
         connection = self._made(TIMEOUT_SECONDS)
         try:
             with answering(self._gate):
-                connection.request("GET", path, headers=self._gate.headers)
-                return connection, connection.getresponse()
+                return connection, _asked(connection, "GET", path, None, self._gate.headers)
         except BaseException:
             connection.close()
             raise
@@ -129,6 +127,19 @@ class _UnixConnection(HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
+
+
+def _asked(
+    connection: HTTPConnection,
+    method: str,
+    path: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+) -> HTTPResponse:
+    # A server that refuses whoever calls has said so, and hung up, before it has all.
+    with suppress(BrokenPipeError, ConnectionResetError):
+        connection.request(method, path, body, headers)
+    return connection.getresponse()
 
 
 @contextmanager
