@@ -1,14 +1,16 @@
 """Documents applied to a running server: at once, all or nothing, and back if it cannot be."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import Network, ping, udp_stream, wg
+from harness import Network, ping, program, udp_stream, wg
 
 HOLD_PORT = """
 import socket, sys
@@ -16,6 +18,23 @@ held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 held.bind(("0.0.0.0", int(sys.argv[1])))
 print("ready", flush=True)
 sys.stdin.read()
+"""
+
+
+# It is killed when it is about to look again for the settings that it wrote beside their file: the
+# peers are in the store then, and a document's settings not yet in their place.
+CUT_SHORT = """
+import os, signal, sys
+from wgbind import Server
+server, port = Server(sys.argv[1]), int(sys.argv[2])
+looked = []
+def look(event, arguments):
+    if event == "open" and str(arguments[0]) == str(server.paths.journal):
+        looked.append(event)
+        if len(looked) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(look)
+server.apply({"settings": {"interface": {"listen_port": port}}, "peers": {"late": {}}})
 """
 
 
@@ -109,6 +128,23 @@ def test_what_the_server_cannot_apply_is_taken_back(network: Network, tmp_path: 
     holder.stdin.close() if holder.stdin else None
     holder.wait(60)
     server.peer("remove", "d", "e")
+
+
+def test_a_running_server_ends_what_a_killed_process_began(network: Network) -> None:
+    server, port = network.server, 40008
+    settings = server.settings.read_text()
+    argv = [program("python"), "-c", CUT_SHORT, server.name, str(port)]
+    ran = network.hosts.server.run(argv, env=server.env, check=False)
+    assert ran.returncode in {-signal.SIGKILL, 128 + signal.SIGKILL}, ran
+    deadline = time.monotonic() + 60
+    while server.status()["listen_port"] != port:
+        assert time.monotonic() < deadline, server.status()
+    assert f"listen_port = {port}" in server.settings.read_text()
+    assert sorted(peers(network)) == ["a", "b", "late"]
+    assert server.status()["problems"] == []
+    server.peer("remove", "late")
+    server.settings.write_text(settings)
+    server.run("server", "reload", server.name)
 
 
 @pytest.mark.parametrize(

@@ -45,17 +45,20 @@ def alone(paths: Paths) -> Iterator[None]:
         held.release()
 
 
+def is_left(paths: Paths) -> bool:
+    """Tell whether there are settings that a killed process left on their way."""
+    try:
+        return paths.journal.exists() and lock.holder(paths.apply_lock) is None
+    except PermissionError:  # who may not look there is told so by what is read next
+        return False
+
+
 def recover(paths: Paths) -> None:
     """Put settings into their place, or away, that a killed process left on their way.
 
     Nothing happens while a process lives that is at it. Raises `StoreError` and `SettingsError`.
     """
-    try:
-        if not paths.journal.exists():
-            return
-    except PermissionError:  # who may not look there is told so by what is read next
-        return
-    if lock.holder(paths.apply_lock) is None:
+    if is_left(paths):
         with alone(paths):
             pass
 

@@ -25,7 +25,7 @@ from wgbind.server.events import EventReader
 from wgbind.server.expiry import Expiry
 from wgbind.server.firewall import firewall_report
 from wgbind.server.hooks import Hooks
-from wgbind.server.journal import alone, recover
+from wgbind.server.journal import alone, is_left, recover
 from wgbind.server.limits import Limits
 from wgbind.server.listeners import make_listeners
 from wgbind.server.lock import Lock
@@ -393,9 +393,9 @@ class Node:
         try:
             while (reason := self._device.wait(self._patience())) is None:
                 if monotonic() >= self._next_check:
-                    self._converge(self._converge_whole)
+                    self._catch_up(self._converge_whole)
                 elif self._is_due():
-                    self.converge()
+                    self._catch_up(self._converge_changes)
                 self._recorder.record_if_due()
                 self._limits.look_at_counters(self._configuration.settings)
         except DeviceError as error:
@@ -407,6 +407,16 @@ class Node:
             _log.error("the device ended: %s", reason)
             self._end = reason
         self._ended.set()
+
+    def _catch_up(self, how: Callable[[], Sequence[str]]) -> None:
+        """Converge, also to settings that a killed process left on their way with its peers."""
+        try:
+            if is_left(self.paths):
+                self.reload()
+                return
+        except WgbindError as error:
+            _log.warning("settings on their way: %s", error)
+        self._converge(how)
 
     def _patience(self) -> float:
         """Until the store is looked at again, or the next peer expires."""
