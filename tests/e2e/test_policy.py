@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
@@ -15,7 +12,7 @@ import pytest
 
 from e2e.neighbourhood import GROUPS, Neighbourhood
 from harness import host_state, ping
-from net.tunnel import blocked, connect, family
+from net.tunnel import blocked, connect, family, reachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,12 +84,16 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbourhood]:
         yield neighbourhood
 
 
-def reached(hosts: Neighbourhood) -> set[str]:
-    """Return who connects to whom by TCP, by IPv4 and IPv6 alike, where a peer is an end."""
+def reached(hosts: Neighbourhood, expected: set[str]) -> set[str]:
+    """Return who connects to whom by TCP, by IPv4 and IPv6 alike, where a peer is an end.
+
+    Who is expected to may take long for it, as on a busy machine.
+    """
 
     def reaches(pair: tuple[str, str]) -> bool:
         one, other = (hosts.hosts[name] for name in pair)
-        versions = [not blocked(one, other, address) for address in hosts.addresses(pair[1])]
+        should = " ".join(pair) in expected
+        versions = [reachable(one, other, each, should) for each in hosts.addresses(pair[1])]
         assert versions[0] == versions[1], pair
         return versions[0]
 
@@ -111,7 +112,8 @@ def seen_as(hosts: Neighbourhood, one: str, other: str) -> tuple[str, ...]:
 def test_a_fresh_server(hosts: Neighbourhood) -> None:
     """Its peers reach the internet, and of the host itself no more than an answer to a ping."""
     hosts.reload()
-    assert reached(hosts) == {f"{name} internet" for name in GROUPS}
+    expected = {f"{name} internet" for name in GROUPS}
+    assert reached(hosts, expected) == expected
     assert seen_as(hosts, "alice", "internet") == hosts.gateway("internet")
     for address in hosts.own:
         assert ping(hosts.hosts["carol"], address).lost == 0
@@ -123,7 +125,7 @@ def test_a_fresh_server(hosts: Neighbourhood) -> None:
 
 def test_groups_a_lan_and_two_ways_out(hosts: Neighbourhood) -> None:
     hosts.reload(OFFICE)
-    assert reached(hosts) == REACHED_IN_OFFICE
+    assert reached(hosts, REACHED_IN_OFFICE) == REACHED_IN_OFFICE
     assert seen_as(hosts, "alice", "lan") == hosts.gateway("lan")
     assert seen_as(hosts, "alice", "second") == hosts.gateway("second")
     assert seen_as(hosts, "lan", "carol") == hosts.addresses("lan")
@@ -139,7 +141,8 @@ def test_explain_says_what_packets_do(hosts: Neighbourhood, version: int) -> Non
         here, there = hosts.addresses(one)[version], hosts.addresses(other)[version]
         question = f"{one if one in GROUPS else here} -> [{there}]:443"
         found = json.loads(hosts.wgbind.run(*EXPLAIN, hosts.wgbind.name, question).stdout)
-        assert found["allowed"] is not blocked(hosts.hosts[one], hosts.hosts[other], there), found
+        allowed = bool(found["allowed"])
+        assert reachable(hosts.hosts[one], hosts.hosts[other], there, allowed) == allowed, found
         if found["allowed"]:
             source = connect(hosts.hosts[one], hosts.hosts[other], there)
             assert found["nat"] is (source != here), found
@@ -156,9 +159,9 @@ def test_open_connections_last_as_long_as_their_permission(hosts: Neighbourhood)
     ):
         for policy, bobs in ((OFFICE, True), (WORKSHOP, False), (OFFICE, True)):
             hosts.reload(policy)
-            assert blocked(hosts.hosts["bob"], lan, address) is not bobs
+            assert reachable(hosts.hosts["bob"], lan, address, bobs) == bobs
             for one, other in ((here, there), (there, here)):
-                one.settimeout(5)
+                other.settimeout(30)
                 one.sendall(b"still here")
                 assert other.recv(100) == b"still here"
         hosts.reload(CLOSED)
@@ -183,7 +186,7 @@ def test_a_port_that_leads_to_a_peer(hosts: Neighbourhood) -> None:
                 ("carol", hosts.own, own),
             ):
                 at = (called[version], 8080)
-                with hosts.hosts[caller].call(socket.create_connection, at, 5) as sock:
+                with hosts.hosts[caller].call(socket.create_connection, at, 30) as sock:
                     accepted, (source, *_) = listener.accept()
                     with accepted:
                         accepted.sendall(b"welcome")
@@ -199,15 +202,12 @@ def test_nothing_is_open_or_doubled_after_a_crash(hosts: Neighbourhood) -> None:
 
     hosts.reload(OFFICE)
     before = rules()
-    os.kill(hosts.wgbind.status()["pid"], signal.SIGKILL)
-    deadline = time.monotonic() + 5
-    while hosts.wgbind.status()["state"] != "stopped":
-        assert time.monotonic() < deadline
+    hosts.wgbind.kill()
     assert rules() == before
     hosts.wgbind.start()
     assert rules() == before
     hosts.forget_sessions()
-    assert reached(hosts) == REACHED_IN_OFFICE
+    assert reached(hosts, REACHED_IN_OFFICE) == REACHED_IN_OFFICE
 
 
 def _without_state(value: object) -> Any:

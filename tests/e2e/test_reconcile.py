@@ -13,8 +13,11 @@ import pytest
 
 from harness import Namespace, Wgbind, files, host_state, wg
 
-RECHECK = 20.0
-"""Seconds in which a server notices what others did to its host."""
+RECHECK = 90.0
+"""Seconds in which a server sees what others did to its host: it looks each 15, or 60, seconds."""
+
+PATIENCE = 30.0
+"""Seconds for what comes at once, on a machine that others share."""
 
 ADD_PEER = """
 import sys
@@ -64,7 +67,7 @@ def server(host: Namespace, tmp_path: Path) -> Wgbind:
     return server
 
 
-def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Wait until `condition` holds; fail if it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -128,7 +131,7 @@ def test_reload_refuses_what_only_a_start_applies(host: Namespace, server: Wgbin
 def test_store_is_watched(host: Namespace, server: Wgbind) -> None:
     server.start()
     added = host.run([sys.executable, "-c", ADD_PEER, server.name], env=server.env)
-    wait_for(lambda: wg(host, "show", server.name, "peers") == added.stdout, 1.5)
+    wait_for(lambda: wg(host, "show", server.name, "peers") == added.stdout)
 
 
 def test_flushed_rules_come_back(host: Namespace, server: Wgbind) -> None:
@@ -141,7 +144,8 @@ def test_flushed_rules_come_back(host: Namespace, server: Wgbind) -> None:
         return sorted(next(iter(entry)) for entry in ruleset)
 
     wait_for(lambda: kinds(host_state(host)["nftables"]) == kinds(before), RECHECK)
-    wait_for(lambda: host.sysctl("net.ipv4.ip_forward") == "1", 1)
+    # The rules may have come back before that was written, for which the next look is due.
+    wait_for(lambda: host.sysctl("net.ipv4.ip_forward") == "1", RECHECK)
 
 
 def test_what_the_host_refuses_is_told_and_tried_again(host: Namespace, server: Wgbind) -> None:
@@ -161,10 +165,10 @@ def test_server_ends_with_its_interface(host: Namespace, server: Wgbind) -> None
     before = host_state(host)
     argv = server.command("server", "start", server.name, "--foreground")
     process = host.popen(argv, env=server.env)
-    wait_for(lambda: server.name in host.interfaces(), 10)
+    wait_for(lambda: server.name in host.interfaces())
     assert server.status()["state"] == "running"
     host.ip("link", "del", server.name)
-    output, _ = process.communicate(timeout=10)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert output.splitlines()[-1] == f"error: {server.name} ended by itself: interface removed"
     assert host_state(host) == before
@@ -174,9 +178,7 @@ def test_server_ends_with_its_interface(host: Namespace, server: Wgbind) -> None
 def test_stop_cleans_up_after_a_killed_server(host: Namespace, server: Wgbind) -> None:
     before = host_state(host), files(server.runtime.parent)
     server.start()
-    os.kill(server.status()["pid"], signal.SIGKILL)
-    wait_for(lambda: server.status()["state"] == "stopped", 5)
-    wait_for(lambda: server.name not in host.interfaces(), 5)
+    server.kill()
     assert host_state(host) != before[0]
     server.stop()
     assert host_state(host) == before[0]
@@ -184,7 +186,7 @@ def test_stop_cleans_up_after_a_killed_server(host: Namespace, server: Wgbind) -
     assert server.run("server", "stop", server.name, check=False).returncode == 1
 
 
-# A start that is complete cannot be broken off any more: on an idle machine it takes 0.8 s.
+# On an idle machine a start takes 0.8 s.
 @pytest.mark.parametrize("delay", [0.1, 0.25, 0.4])
 def test_start_that_is_broken_off_leaves_nothing(
     host: Namespace, server: Wgbind, delay: float
@@ -201,8 +203,10 @@ def test_start_that_is_broken_off_leaves_nothing(
     time.sleep(delay)
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=60)
+    if process.returncode == 0:  # it was complete before: then it cannot be broken off any more
+        server.stop()
     # Its daemon may have just begun, and hold no lock yet by which the status would tell.
-    wait_for(lambda: not host.pids(), 30)
+    wait_for(lambda: not host.pids())
     assert server.status()["state"] == "stopped"
     assert host_state(host) == before
 
@@ -224,6 +228,6 @@ def test_server_in_a_python_process(host: Namespace, server: Wgbind) -> None:
     process.stdin.write("\n")
     process.stdin.flush()
     assert process.stdout.readline() == "phone tablet\n"
-    rest, _ = process.communicate("\n", timeout=10)
+    rest, _ = process.communicate("\n", timeout=60)
     assert (process.returncode, rest) == (0, "")
     assert host_state(host) == before

@@ -1,8 +1,6 @@
 """What a peer transferred and when it was seen last: over restarts, new keys and kills."""
 
-import os
 import re
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +71,7 @@ def test_totals_and_last_seen_go_on(network: Network, tmp_path: Path) -> None:
     since_start(after, fourth)
 
     # A kill loses what is new, and counts nothing twice.
-    os.kill(server.status()["pid"], signal.SIGKILL)
+    server.kill()
     server.start()
     killed = server.peer_status("b")
     assert stopped["total_rx_bytes"] <= killed["total_rx_bytes"] <= fourth["total_rx_bytes"] + 1000

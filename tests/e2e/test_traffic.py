@@ -1,8 +1,10 @@
 """What a peer can do through a running server: the tunnel, the hub, the gateway."""
 
+import time
+
 import pytest
 
-from harness import Network, count_packets, iperf3, ping
+from harness import Network, count_packets, is_fast, ping
 
 THROUGHPUT = 20e6
 """Bits per second that any machine reaches; a tunnel that loses or delays packets does not."""
@@ -37,24 +39,21 @@ def test_lan_sees_the_servers_address(network: Network, family: str) -> None:
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
 def test_a_transfers_with_the_server(network: Network, family: str, reverse: bool) -> None:
     hosts = network.hosts
-    transfer = iperf3(hosts.a, hosts.server, getattr(network, family), reverse=reverse)
-    assert transfer.bits_per_second() > THROUGHPUT
+    assert is_fast(hosts.a, hosts.server, getattr(network, family), THROUGHPUT, reverse=reverse)
 
 
 @pytest.mark.parametrize("reverse", [False, True], ids=["up", "down"])
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
 def test_a_transfers_with_the_lan(network: Network, family: str, reverse: bool) -> None:
     hosts = network.hosts
-    transfer = iperf3(hosts.a, hosts.lan, getattr(hosts.lan_host, family), reverse=reverse)
-    assert transfer.bits_per_second() > THROUGHPUT
+    assert is_fast(hosts.a, hosts.lan, getattr(hosts.lan_host, family), THROUGHPUT, reverse=reverse)
 
 
 @pytest.mark.parametrize("reverse", [False, True], ids=["up", "down"])
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
 def test_a_transfers_with_b(network: Network, family: str, reverse: bool) -> None:
     hosts = network.hosts
-    transfer = iperf3(hosts.a, hosts.b, getattr(network.b, family), reverse=reverse)
-    assert transfer.bits_per_second() > THROUGHPUT
+    assert is_fast(hosts.a, hosts.b, getattr(network.b, family), THROUGHPUT, reverse=reverse)
 
 
 @pytest.mark.parametrize("size", [0, 1, 1391, 1392, 1393, 5000, 20000])
@@ -69,18 +68,22 @@ def test_source_of_another_peer_is_dropped_and_counted(network: Network, family:
     hosts = network.hosts
     stolen = getattr(network.b, family)
     length = "32" if family == "ipv4" else "128"
-    before = network.server.status()["drops"]
+
+    def refused() -> int:
+        return int(network.server.status()["drops"].get("source_address", 0))
+
+    before = refused()
     hosts.a.add_address(network.a.interface, f"{stolen}/{length}")
     try:
         with count_packets(hosts.server, f"{ECHO_REQUESTS[family]} {stolen}") as requests:
             answer = ping(hosts.a, getattr(network, family), count=5, deadline=1, source=stolen)
+            deadline = time.monotonic() + 30
+            while (counted := refused() - before) < 5:
+                assert time.monotonic() < deadline, counted
             assert requests() == 0
     finally:
         hosts.a.ip("address", "del", f"{stolen}/{length}", "dev", network.a.interface)
     assert answer.received == 0
-    after = network.server.status()["drops"]
-    counted = {reason: n - before.get(reason, 0) for reason, n in after.items()}
-    assert counted["source_address"] >= 5, counted
 
 
 def test_server_reaches_its_peers_and_nobody_else(network: Network) -> None:

@@ -20,7 +20,7 @@ def test_absent_addresses_are_told_of(network: Network) -> None:
         dot, of_nobody = (":", "fffe") if family == "ipv6" else (".", "250")
         for address in (of_peer, of_peer.rpartition(dot)[0] + dot + of_nobody):
             for namespace in (network.hosts.server, network.hosts.a):
-                argv = ["ping", "-n", "-c", "1", "-W", "5", address]
+                argv = ["ping", "-n", "-c", "1", "-W", "30", address]
                 told = namespace.run(argv, check=False).stdout
                 assert re.search(HEARD[family].format(address=re.escape(address)), told), told
     after = network.server.status()

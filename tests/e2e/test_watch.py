@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from harness import Network, udp_stream
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 STYLE = re.compile(r"\x1b\[[0-9;]*[a-zA-Z]")
 
 

@@ -1,11 +1,14 @@
 """What `wg` changes on a running server is in its store, and there after a restart."""
 
+import os
 import re
 import time
 from pathlib import Path
 from typing import Any
 
-from harness import Client, Network, Topology, Wgbind, ping, wg
+import pytest
+
+from harness import Client, Network, Topology, Wgbind, ping, reach, wg
 from wgbind.keys import PresharedKey, PrivateKey
 
 
@@ -33,13 +36,6 @@ def reconnect(client: Client, folder: Path) -> None:
     """Let a client forget its session, which the server has forgotten."""
     stripped = folder / f"{client.interface}.stripped"
     wg(client.namespace, "setconf", client.interface, str(stripped))
-
-
-def reach(client: Client, address: str) -> None:
-    """Wait until an address answers a client: handshakes take their time on a busy machine."""
-    deadline = time.monotonic() + 30
-    while not ping(client.namespace, address).received:
-        assert time.monotonic() < deadline
 
 
 def log_of(server: Wgbind) -> str:
@@ -93,7 +89,7 @@ def test_peer_that_wg_adds_is_one_of_the_servers(network: Network, tmp_path: Pat
 def test_syncconf_and_addconf_change_the_store(network: Network, tmp_path: Path) -> None:
     host, server = network.hosts.server, network.server
     reconnect(network.a, server.config.parent)
-    reach(network.a, network.ipv4)
+    reach(network.hosts.a, network.ipv4)
     handshake = network.a.settled_handshake()
     server.peer("set", "a", "--description", "stays")
     shown = wg(host, "showconf", server.name)
@@ -109,7 +105,7 @@ def test_syncconf_and_addconf_change_the_store(network: Network, tmp_path: Path)
     assert {peer["name"] for peer in found.values()} >= {"a", "b"}
     assert server.peer_status("a")["description"] == "stays"
     assert ping(network.hosts.a, network.ipv4).lost == 0
-    assert network.a.latest_handshake() == handshake
+    assert network.a.keeps_session(handshake)
     restart(server)
     assert set(by_key(server)) == set(found)
     wg(host, "syncconf", server.name, written(tmp_path, "again.conf", shown))
@@ -144,7 +140,7 @@ def test_who_is_disabled_stays_so(network: Network) -> None:
     server.peer("enable", "b")
     assert key in wg(host, "show", server.name, "peers").split()
     reconnect(network.b, server.config.parent)
-    reach(network.b, network.ipv4)
+    reach(network.hosts.b, network.ipv4)
 
 
 def test_what_cannot_be_kept_is_said_and_stays_until_the_restart(network: Network) -> None:
@@ -156,7 +152,7 @@ def test_what_cannot_be_kept_is_said_and_stays_until_the_restart(network: Networ
     (problem,) = (each for each in server.status()["problems"] if "own address" in each)
     assert "by wg" in problem
     reconnect(network.a, server.config.parent)
-    reach(network.a, network.ipv4)
+    reach(network.hosts.a, network.ipv4)
     wg(host, "set", server.name, "peer", key, "remove")
     assert key not in by_key(server)
     assert not server.status()["problems"]
@@ -190,7 +186,7 @@ def test_networks_within_each_other_lead_to_each_peer(network: Network) -> None:
     assert (behind("a"), behind("b")) == (["198.18.5.0/24"], ["198.18.5.7/32"])
     for client in (network.a, network.b):
         reconnect(client, server.config.parent)
-        reach(client, network.ipv4)
+        reach(client.namespace, network.ipv4)
     answers("198.18.5.9")
     answers("198.18.5.7")
     # The same prefix is of who claims it last.
@@ -229,6 +225,7 @@ def test_key_port_and_mark_go_into_the_files(topology: Topology, tmp_path: Path)
     assert server.peers() == []
 
 
+@pytest.mark.timeout(300)
 def test_ten_thousand_peers_of_one_setconf(topology: Topology, tmp_path: Path) -> None:
     server = Wgbind(topology.server, tmp_path)
     server.run("server", "init", server.name)
@@ -243,17 +240,22 @@ def test_ten_thousand_peers_of_one_setconf(topology: Topology, tmp_path: Path) -
         for number, key in enumerate(keys)
     ]
     text = f"[Interface]\nPrivateKey = {private_key}\nListenPort = 51820\n" + "\n".join(blocks)
-    begin = time.monotonic()
+    begin = cpu_seconds(server)
     wg(topology.server, "setconf", server.name, written(tmp_path, "many.conf", text))
     found = {peer["public_key"]: peer["name"] for peer in server.peers()}
-    took = time.monotonic() - begin
+    took = cpu_seconds(server) - begin
     assert set(found) == set(keys)
     assert None not in found.values()
-    # Seconds on an idle machine; others may share this one.
     assert took < 60
     print(f"10,000 peers: {took:.1f} s")
     restart(server)
     assert {peer["public_key"]: peer["name"] for peer in server.peers()} == found
+
+
+def cpu_seconds(server: Wgbind) -> float:
+    """The seconds that the server computed: what else the machine does has no part in them."""
+    stat = Path(f"/proc/{server.status()['pid']}/stat").read_text().rpartition(")")[2].split()
+    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def free_address(server: Wgbind) -> str:

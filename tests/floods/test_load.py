@@ -45,12 +45,11 @@ def test_right_mac1_from_random_sources(hosts: Siege) -> None:
     target, key = hosts.wall.ipv4, hosts.server.public_key()
     before = hosts.resident()
     with ExitStack() as stack:
-        cookies, larger, all_of_them = (
+        cookies, others = (
             stack.enter_context(count_packets(hosts.enemy, f"udp sport {PORT} {match}"))
             for match in (
                 f"meta length {COOKIE_REPLY}",
-                f"meta length > {COOKIE_REPLY}",
-                "meta length > 0",
+                f"meta length != {COOKIE_REPLY}",
             )
         )
         sock = stack.enter_context(hosts.raw_socket())
@@ -70,10 +69,9 @@ def test_right_mac1_from_random_sources(hosts: Siege) -> None:
             assert hosts.goes_on()
             grown = hosts.resident() - before
         assert 0 < cookies() <= attack.sent
-        assert larger() == 0
-        assert all_of_them() == cookies()
+        assert others() == 0
         assert grown < GROWTH
-    assert ping(hosts.friend.namespace, hosts.server.inner.ipv4, deadline=10).lost == 0
+    assert ping(hosts.friend.namespace, hosts.server.inner.ipv4).lost == 0
 
 
 def test_a_flood_is_the_porter_s_alone(hosts: Siege) -> None:
@@ -115,7 +113,7 @@ def test_a_peer_that_begins_without_end() -> None:
             start = time.monotonic()
             with Attack(lambda: sock.send(enemy.initiation()), 500) as attack:
                 attack.reach(1000)
-                assert ping(hosts.friend.namespace, hosts.server.inner.ipv4, deadline=10).lost == 0
+                assert ping(hosts.friend.namespace, hosts.server.inner.ipv4).lost == 0
             # The last one may be on its way.
             assert 0 < answers() <= (time.monotonic() - start) * 50 + 2
             assert larger() == 0

@@ -15,7 +15,17 @@ from harness.client import (
 from harness.count import count_packets
 from harness.fault import failing
 from harness.host_state import files, host_state
-from harness.measure import Iperf, Ping, UdpStream, iperf3, ping, reach, udp_stream
+from harness.measure import (
+    Iperf,
+    Ping,
+    UdpStream,
+    backlog_drops,
+    iperf3,
+    is_fast,
+    ping,
+    reach,
+    udp_stream,
+)
 from harness.names import TOKEN, interface_name, leftovers
 from harness.namespace import Namespace, veth
 from harness.network import Network, start_network
@@ -45,6 +55,7 @@ __all__ = [
     "Wgbind",
     "WireguardGo",
     "assert_whole",
+    "backlog_drops",
     "connect",
     "connect_with_wg_quick",
     "count_packets",
@@ -55,6 +66,7 @@ __all__ = [
     "host_state",
     "interface_name",
     "iperf3",
+    "is_fast",
     "leftovers",
     "make_server",
     "old_kernel",

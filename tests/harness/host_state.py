@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from harness.namespace import Namespace
+from harness.wait import wait_until
 
 _SETTINGS = r"forwarding|ip_forward|accept_ra$|rp_filter|src_valid_mark"
 
 
 def host_state(namespace: Namespace) -> dict[str, Any]:
-    """Return the host's interfaces, addresses, routes, rules, nftables and kernel settings."""
+    """Return the host's interfaces, addresses, routes, rules, nftables and kernel settings.
+
+    What the kernel gives links by itself, a moment after they are up, is waited for.
+    """
+    wait_until(lambda: not any(map(_lacks, namespace.ip_json("address"))), "link-local addresses")
     # Without its counters, which go on by themselves: by reports of multicast groups, for example.
     ruleset = json.loads(namespace.run(["nft", "-js", "list", "ruleset"]).stdout)["nftables"]
     return {
@@ -22,6 +27,16 @@ def host_state(namespace: Namespace) -> dict[str, Any]:
         "nftables": [entry for entry in ruleset if "metainfo" not in entry],
         "sysctls": namespace.run(["sysctl", "-a", "-r", _SETTINGS]).stdout.splitlines(),
     }
+
+
+def _lacks(link: dict[str, Any]) -> bool:
+    """Whether an Ethernet interface has no link-local address yet, and no IPv6 routes with it."""
+    addresses = [address for address in link["addr_info"] if address["family"] == "inet6"]
+    return (
+        link["link_type"] == "ether"
+        and {"UP", "LOWER_UP"} <= set(link["flags"])
+        and not any(each["scope"] == "link" and "tentative" not in each for each in addresses)
+    )
 
 
 def files(folder: Path) -> dict[str, str]:

@@ -29,7 +29,7 @@ LOST, REPEATED, DELAYED = 0.01, 0.01, 0.01
 MAX_DELAY = 0.004
 """Seconds."""
 
-LIFE = 120.0
+LIFE = 300.0
 """Seconds after which it ends by itself, should its test have died."""
 
 

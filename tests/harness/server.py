@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from harness.names import interface_name
 from harness.namespace import Namespace
+from harness.wait import wait_until
 from harness.wireguard_go import program
 
 
@@ -70,6 +72,16 @@ class Wgbind:
     def stop(self) -> None:
         """Stop the server."""
         self.run("server", "stop", self.name)
+
+    def kill(self) -> None:
+        """Kill the server; return when nothing of its process is left, its interface neither."""
+        os.kill(self.status()["pid"], signal.SIGKILL)
+        wait_until(
+            lambda: (
+                self.name not in self.namespace.interfaces() and self.status()["state"] == "stopped"
+            ),
+            f"the end of {self.name}",
+        )
 
     def status(self) -> dict[str, Any]:
         """Return what `wgbind server status --json` says."""

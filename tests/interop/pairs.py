@@ -47,7 +47,7 @@ class Pair:
         """Kill a program, and start it again with the same configuration."""
         before: Interface = getattr(self, role)
         before.process.kill()
-        before.process.wait(10)
+        before.process.wait(60)
         program = self.programs[role == "server"]
         after = start(before.host, program, port=PORT, key=before.key, env=env)
         setattr(self, role, after)

@@ -6,6 +6,7 @@
 What takes minutes is in test_long.py.
 """
 
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -34,7 +35,7 @@ SILENCE = 15 + 5 + 1
 @pytest.mark.parametrize("programs", PAIRS)
 def test_all_passes_with_a_preshared_key(programs: tuple[str, str], outer: Outer) -> None:
     with pair(programs, outer) as hosts:
-        assert ping(hosts.client.host, "fd07::2", count=1, deadline=10).lost == 0
+        assert ping(hosts.client.host, "fd07::2", count=1).lost == 0
         assert_all_passes(hosts.client, hosts.server)
         for end, other in ((hosts.client, hosts.server), (hosts.server, hosts.client)):
             assert abs(time.time() - end.latest_handshake(other)) < 60
@@ -48,7 +49,7 @@ def test_nothing_passes_with_another_preshared_key(programs: tuple[str, str]) ->
         assert hosts.client.latest_handshake(hosts.server) == 0
         assert hosts.server.latest_handshake(hosts.client) == 0
         hosts.client.set_peer(hosts.server, preshared_key=hosts.preshared_key)
-        assert answers_within(hosts, SILENCE)
+        assert answers_within(hosts, SILENCE + 15)
 
 
 @pytest.mark.parametrize("programs", PAIRS)
@@ -86,35 +87,36 @@ def test_handshakes_that_cross(programs: tuple[str, str]) -> None:
     with pair(programs) as hosts:
         client, server = hosts.client, hosts.server
         address = hosts.endpoint.rpartition(":")[0]
-        # Nobody is as quick as this on a machine that is busy, and it holds both initiations.
+        # It holds an initiation until the other one is there, too.
         relay = Relay(client.host, RELAY_PORT, (address, PORT), hold=1.5)
         client.set_peer(server, endpoint=f"127.0.0.1:{RELAY_PORT}")
-        assert answers_within(hosts, 10)
+        assert answers_within(hosts, 60)
         for end, other in ((client, server), (server, client)):
             endpoint = end.endpoint(other)
             end.remove_peer(other)
             networks = [f"{inner}/{128 if ':' in inner else 32}" for inner in other.addresses]
             end.set_peer(other, *networks, endpoint=endpoint, preshared_key=hosts.preshared_key)
-        pings = [
-            end.host.popen(["ping", "-n", "-c", "1", "-W", "1", address])
-            for end, address in ((client, "10.7.0.2"), (server, "10.7.0.1"))
-        ]
-        for process in pings:
-            process.wait(10)
-        assert answers_within(hosts, 30)
-        assert ping(server.host, "fd07::1", count=1, deadline=10).lost == 0
+        with ExitStack() as stack:
+            senders = [
+                stack.enter_context(end.host.call(socket.socket, socket.AF_INET, socket.SOCK_DGRAM))
+                for end in (client, server)
+            ]
+            for sender, inner in zip(senders, ("10.7.0.2", "10.7.0.1"), strict=True):
+                sender.sendto(b"X", (inner, 9))
+        assert answers_within(hosts, 60)
+        assert ping(server.host, "fd07::1", count=1).lost == 0
         for end, inner in ((client, "10.7.0.2"), (server, "fd07::1")):
-            assert ping(end.host, inner, count=40, interval=0.05, deadline=10).lost == 0
+            assert ping(end.host, inner, count=40, interval=0.05).lost == 0
         assert relay.stop()["crossed"] > 0
 
 
 def test_a_client_that_is_restarted() -> None:
     with ExitStack() as stack:
         for hosts in [stack.enter_context(pair(programs)) for programs in PAIRS]:
-            assert ping(hosts.client.host, "10.7.0.2", count=1, deadline=10).lost == 0
+            assert ping(hosts.client.host, "10.7.0.2", count=1).lost == 0
             hosts.restart("client")
-            assert ping(hosts.client.host, "10.7.0.2", count=1, deadline=10).lost == 0
-            assert ping(hosts.server.host, "10.7.0.1", count=1, deadline=10).lost == 0
+            assert ping(hosts.client.host, "10.7.0.2", count=1).lost == 0
+            assert ping(hosts.server.host, "10.7.0.1", count=1).lost == 0
 
 
 def test_a_server_that_is_restarted() -> None:
@@ -122,14 +124,14 @@ def test_a_server_that_is_restarted() -> None:
     with ExitStack() as stack:
         both = [stack.enter_context(pair(programs)) for programs in PAIRS]
         for hosts in both:
-            assert ping(hosts.client.host, "10.7.0.2", count=1, deadline=10).lost == 0
+            assert ping(hosts.client.host, "10.7.0.2", count=1).lost == 0
         for hosts in both:
             hosts.restart("server")
         for hosts in both:
             hosts.client.host.popen(["ping", "-n", "-i", "0.5", "10.7.0.2"])
         for hosts in both:
             assert answers_within(hosts, SILENCE + 15)
-            assert ping(hosts.server.host, "10.7.0.1", count=3, deadline=10).lost == 0
+            assert ping(hosts.server.host, "10.7.0.1", count=3).lost == 0
 
 
 def answers_within(hosts: Pair, seconds: float) -> bool:

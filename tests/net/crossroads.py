@@ -57,8 +57,8 @@ ROUTES = {
 GRACE = 0.01
 """Seconds for a packet that is not there at once, which should not be."""
 
-REMEMBERED = 2
-"""Seconds that connections are tracked after `Crossroads.forget_soon`."""
+REMEMBERED = 10
+"""Seconds that connections are tracked after `Crossroads.forget_soon`: until they are answered."""
 
 TUNSETIFF = 0x400454CA  # linux/if_tun.h
 IFF_TUN, IFF_NO_PI = 0x0001, 0x1000

@@ -105,8 +105,11 @@ def random_probes(random: random.Random, count: int) -> list[Probe]:
         enters = random.choice(tuple(SOURCES))
         source = ip_address(random.choice(SOURCES[enters]))
         fitting = [each for each in DESTINATIONS if (":" in each) == (source.version == 6)]
+        knocking = random.random() < 0.15  # or hardly any packet would meet a forward
+        if knocking:
+            fitting = [each for each in fitting if way(ip_address(each)) == HOST]
         destination = ip_address(random.choice(fitting))
-        protocol: Protocol = random.choice(get_args(Protocol))
+        protocol: Protocol = random.choice(("tcp", "udp") if knocking else get_args(Protocol))
         port = random.choice(PORTS) if protocol in ("tcp", "udp") else 0
         knocks = any(forward.takes(protocol, port) for forward in FORWARDS)
         decided = TUNNEL in (enters, way(destination)) or (way(destination) == HOST and knocks)

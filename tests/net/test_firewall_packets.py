@@ -216,6 +216,8 @@ def test_a_flow_ends_with_its_permission(
     tunnel: Tunnel, forbidding: dict[str, Any], version: int
 ) -> None:
     with flow(tunnel, version) as (peer, lan, firewall):
+        peer.settimeout(0.3)
+        lan.settimeout(0.3)
         tunnel.server.call(firewall.apply, policy(tunnel.name, **forbidding))
         peer.sendall(b"no more")
         lan.sendall(b"nor answers")
@@ -257,7 +259,7 @@ def flow(tunnel: Tunnel, version: int) -> Iterator[tuple[socket.socket, socket.s
             listener.accept()[0] as lan,
         ):
             for end, other in ((peer, lan), (lan, peer)):
-                end.settimeout(0.3)
+                other.settimeout(30)
                 # Closing sends a reset, and nothing again and again that other tests would count.
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 end.sendall(b"while it may")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
+from harness import backlog_drops
 from net.policies import Peer, policy
 from net.tunnel import LAN, LAN_SERVER, SIDE, SIDE_SERVER, A, B, Tunnel, extra_address
 from wgbind.firewall.apply import Firewall, remove
@@ -37,12 +38,15 @@ class Streams:
     def __init__(self, tunnel: Tunnel) -> None:
         self._tunnel = tunnel
         self._over = threading.Event()
+        self._all_sent = threading.Event()
         self._stack = ExitStack()
+        self._dropped = backlog_drops()
         self.sent = 0
         self.arrived: set[int] = set()
         self.untranslated: set[str] = set()
         self.leaked = 0
         self.sometimes = 0
+        self.dropped = 0
 
     def __enter__(self) -> Self:
         tunnel = self._tunnel
@@ -61,9 +65,12 @@ class Streams:
             )
         ]
         self._stack.enter_context(extra_address(tunnel.a, "10.99.0.1"))
-        for thread in threads:
+        # In reverse: first who sends ends, then who receives.
+        for number, thread in enumerate(threads):
             thread.start()
             self._stack.callback(thread.join)
+            if number == 2:
+                self._stack.callback(self._all_sent.set)
         return self
 
     def __exit__(
@@ -74,6 +81,7 @@ class Streams:
     ) -> None:
         self._over.set()
         self._stack.close()
+        self.dropped = backlog_drops() - self._dropped
 
     def _send(self, host: Host, source: str, destination: str, word: bytes) -> None:
         number = 0
@@ -100,7 +108,7 @@ class Streams:
                 try:
                     data, (source, _) = sock.recvfrom(100)
                 except TimeoutError:
-                    if self._over.is_set():
+                    if self._all_sent.is_set():
                         return
                     continue
                 if data[8:] == FORBIDDEN:
@@ -174,7 +182,8 @@ def stream(changes: int, change: Callable[[Tunnel, Firewall, Policy], object]) -
 def test_nothing_is_lost_and_nothing_leaks() -> None:
     streams = stream(CHANGES, lambda _, firewall, wanted: firewall.apply(wanted))
     assert streams.sent > CHANGES / 2
-    assert streams.arrived == set(range(streams.sent))
+    lost = set(range(streams.sent)) - streams.arrived
+    assert len(lost) <= streams.dropped
     assert streams.sometimes > CHANGES / 10
     assert streams.untranslated == set()
     assert streams.leaked == 0

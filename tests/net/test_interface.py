@@ -95,8 +95,10 @@ def test_the_tunnel_has_no_link_local_address(host: Host, tun: str) -> None:
     host.ip("link", "set", tun, "down")
     host.ip("link", "set", tun, "addrgenmode", "random")
     host.ip("link", "set", tun, "up")
-    time.sleep(0.2)
-    assert any(address.startswith("fe80:") for address in addresses(host, tun))
+    deadline = time.monotonic() + 60
+    while not any(address.startswith("fe80:") for address in addresses(host, tun)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     host.call(converge_interface, tun, ADDRESSES, 1420)
     assert addresses(host, tun) == {"10.77.0.1/24", "fd77::1/64"}
 
@@ -106,7 +108,7 @@ import fcntl, struct, sys, time
 tun = open("/dev/net/tun", "r+b", buffering=0)
 fcntl.ioctl(tun, 0x400454CA, struct.pack("16sH22x", sys.argv[1].encode(), 0x1001))
 print("open", flush=True)
-time.sleep(30)
+time.sleep(120)
 """
 
 
@@ -131,20 +133,16 @@ def test_an_interface_that_is_gone(host: Host, tun: str) -> None:
 
 
 def test_an_interface_that_vanishes_meanwhile(host: Host, tun: str) -> None:
-    gone = 0
     for _ in range(10):
         killer = host.popen(["ip", "link", "delete", tun])
-        try:
-            for _ in range(20):
+        with pytest.raises(NetworkError) as raised:
+            while True:  # until it is gone
                 host.call(converge_interface, tun, ADDRESSES, 1420)
                 host.call(converge_routes, tun, [Route(ip_network("10.90.0.0/16"), tun)])
                 host.call(converge_routes, tun, [])
-        except NetworkError as error:
-            assert "\n" not in str(error)
-            gone += 1
-        assert killer.wait(10) == 0
+        assert "\n" not in str(raised.value)
+        assert killer.wait(60) == 0
         host.ip("tuntap", "add", tun, "mode", "tun")
-    assert gone > 0
 
 
 def test_a_mtu_that_the_device_refuses(host: Host, tun: str) -> None:

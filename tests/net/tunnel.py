@@ -96,6 +96,7 @@ class Tunnel:
                 # A tunnel knows no hardware addresses, hence nobody may have to ask for them.
                 neighbour(host, gateway, server.mac(self.name), "tun")
                 neighbour(server, address, host.mac("tun"), self.name)
+        self._wait_for_ports()
         server.ip("link", "set", self.name, "mtu", str(MTU))
         for host, name, ours, theirs in (
             (self.lan, "lan", LAN, LAN_SERVER),
@@ -105,6 +106,17 @@ class Tunnel:
             veth(host, server, ("eth0", name), lengths)
         for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
             server.sysctl(key, "1")
+
+    def _wait_for_ports(self) -> None:
+        """Wait until the bridge passes packets on: the kernel tells it later that a port is up."""
+        deadline = time.monotonic() + 30
+        while states := self._port_states() - {"forwarding"}:
+            assert time.monotonic() < deadline, states
+            time.sleep(0.02)
+
+    def _port_states(self) -> set[str]:
+        links = self.server.ip_json("-d", "link", "show", "master", self.name)
+        return {str(link["linkinfo"]["info_slave_data"]["state"]) for link in links}
 
     def tell_outside_the_way(self) -> None:
         """Give lan and side routes to the peers, as an intruder there would have."""
@@ -129,7 +141,7 @@ def family(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def connect(client: Host, server: Host, address: str, timeout: float = 10) -> str:
+def connect(client: Host, server: Host, address: str, timeout: float = 30) -> str:
     """Connect by TCP and return the client's address as the server sees it.
 
     Both ways have to work: the address is told over the connection.
@@ -155,6 +167,17 @@ def blocked(client: Host, server: Host, address: str) -> bool:
     except TimeoutError:
         return True
     return False
+
+
+def reachable(client: Host, server: Host, address: str, expected: bool) -> bool:
+    """Whether a TCP connection comes about: a short look, and a long one if that is expected."""
+    if not expected:
+        return not blocked(client, server, address)
+    try:
+        connect(client, server, address)
+    except TimeoutError:
+        return False
+    return True
 
 
 class Capture:

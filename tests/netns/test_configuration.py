@@ -114,5 +114,5 @@ def test_a_program_ends_with_the_host_that_its_interface_moved_to() -> None:
             introduce(one, two)
             ping(three, "192.168.241.2", count=1, deadline=1)
         for interface in (one, two):
-            assert interface.process.wait(10) == 0
+            assert interface.process.wait(60) == 0
             assert not CONTROL_SOCKETS.joinpath(f"{interface.name}.sock").exists()

@@ -42,7 +42,7 @@ def alone() -> Iterator[Interface]:
 def test_a_new_private_key_shakes_hands_at_once(hosts: Middle) -> None:
     one, two = hosts.one, hosts.two
     hosts.tell_endpoints()
-    assert ping(one.host, two.addresses[0], count=1, deadline=10).lost == 0
+    assert ping(one.host, two.addresses[0], count=1).lost == 0
     before = one.public_key()
     one.set_key(PrivateKey.generate())
     two.set_peer(one, f"{one.addresses[0]}/32", preshared_key=hosts.preshared_key)
@@ -107,7 +107,7 @@ def test_peers_with_keys_of_low_order_are_sent_nothing(alone: Interface) -> None
         with alone.host.call(socket.socket, socket.AF_INET, socket.SOCK_DGRAM) as sender:
             for number in (*range(100, 100 + len(LOW_ORDER_POINTS)), 200):
                 sender.sendto(b"X", (f"192.168.241.{number}", 9))
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while sent_to_another() < 2:
             assert time.monotonic() < deadline
             time.sleep(0.1)

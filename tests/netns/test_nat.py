@@ -24,22 +24,22 @@ MARK = "add table ip marks; add chain ip marks out { type route hook output prio
 def hosts() -> Iterator[Natted]:
     """The hosts of the picture, with a session."""
     with natted() as built:
-        assert ping(built.one.host, "192.168.241.2", count=1, deadline=10).lost == 0
+        assert ping(built.one.host, "192.168.241.2", count=1).lost == 0
         yield built
 
 
 def test_keepalives_hold_the_way_through_nat_open(hosts: Natted) -> None:
     one, two = hosts.one, hosts.two
-    assert ping(two.host, "192.168.241.1", count=1, deadline=10).lost == 0
+    assert ping(two.host, "192.168.241.1", count=1).lost == 0
     assert two.endpoint(one) == "10.0.0.1:1"
 
     with count_packets(two.host, "udp sport 1") as keepalives:
         one.set_peer(two, keepalive=1)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while keepalives() < UDP_TIMEOUT + 2:  # one at once, then one a second
             assert time.monotonic() < deadline
             time.sleep(0.1)
-    assert ping(two.host, "192.168.241.1", count=1, deadline=10).lost == 0
+    assert ping(two.host, "192.168.241.1", count=1).lost == 0
 
     one.set_peer(two, keepalive=0)
     time.sleep(UDP_TIMEOUT + 2)  # as long as the router remembers
@@ -74,7 +74,7 @@ def test_policy_routing_by_fwmark(hosts: Natted) -> None:
     for scope in ("all", "vethc"):
         one.host.sysctl(f"net.ipv4.conf.{scope}.rp_filter", "0")
     for address in ("192.168.99.7", "abab::1111"):
-        assert ping(one.host, address, count=100, interval=0.002, deadline=10).lost == 0
+        assert ping(one.host, address, count=100, interval=0.002).lost == 0
 
 
 def test_an_unreachable_peer_is_told(hosts: Natted) -> None:
@@ -87,7 +87,7 @@ def test_an_unreachable_peer_is_told(hosts: Natted) -> None:
     two.host.run(["nft", f"{NAT}{snat} snat to 192.168.241.2"])
     two.host.sysctl("net.ipv4.ip_forward", "1")
     router.ip("route", "add", "192.168.241.1", "via", "10.0.0.100")
-    assert ping(router, "192.168.241.1", count=1, deadline=10).lost == 0
+    assert ping(router, "192.168.241.1", count=1).lost == 0
     two.remove_peer(one)
-    command = ["ping", "-n", "-c", "1", "-W", "5", "192.168.241.1"]
+    command = ["ping", "-n", "-c", "1", "-W", "30", "192.168.241.1"]
     assert "Destination Host Unreachable" in router.run(command, check=False).stdout

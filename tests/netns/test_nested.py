@@ -59,7 +59,7 @@ def nested() -> Iterator[Nested]:
 def test_a_tunnel_in_a_tunnel() -> None:
     with nested() as hosts:
         # First whoever knows the outer endpoint.
-        assert ping(hosts.inner[0].host, "192.168.241.2", count=1, deadline=10).lost == 0
+        assert ping(hosts.inner[0].host, "192.168.241.2", count=1).lost == 0
         assert_all_passes(*hosts.inner)
 
 
@@ -77,17 +77,17 @@ def test_onion_routes() -> None:
         one.up("192.168.242.1/24")
         third.set_peer(one, "192.168.242.1/32")
         one.set_peer(third, "192.168.242.2/32", endpoint="192.168.241.2:5")
-        assert ping(one.host, "192.168.242.2", count=1, deadline=10).lost == 0
+        assert ping(one.host, "192.168.242.2", count=1).lost == 0
         assert ping(one.host, "192.168.242.2").lost == 0
 
         # And now one that loops: its endpoint is inside itself.
         third.process.terminate()
-        assert third.process.wait(10) == 0
+        assert third.process.wait(60) == 0
         one.set_peer(third, endpoint="192.168.242.2:5")
         _, before = one.transfer(third)
         assert ping(one.host, "192.168.242.2", count=10, interval=0.01, deadline=1).received == 0
         assert_bounded(one, third, before)
-        assert ping(one.host, "192.168.241.2", count=1, deadline=10).lost == 0
+        assert ping(one.host, "192.168.241.2", count=1).lost == 0
 
         # And one that loops by another peer: each endpoint is inside the other.
         one.set_peer(third, endpoint="192.168.241.2:5")

@@ -15,7 +15,7 @@ from wgbind.keys import PrivateKey
 ZERO = "0" * 64
 """A key that stands for none."""
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 """Seconds until an answer must have come."""
 
 KEY = re.compile(r"[0-9a-f]{64}")

@@ -1,5 +1,6 @@
 """A device under test: wgbind-device, or wireguard-go for calibration."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,11 @@ class Device:
         """Its control socket."""
         return CONTROL_SOCKETS / f"{self.interface}.sock"
 
+    def cpu_seconds(self) -> float:
+        """Return how long it has computed."""
+        stat = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
     def control(self) -> Control:
         """Connect to its control socket."""
         return Control(self.interface)
@@ -79,4 +85,4 @@ def running(host: Host, implementation: str) -> Iterator[Device]:
         yield Device(host, implementation, interface, process.pid)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)

@@ -13,15 +13,15 @@ from uapi.control import new_keys
 from uapi.device import Device, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from uapi.control import Peer
 
 NEAR, FAR = "10.66.0.1", "10.66.0.2"
 """Addresses in the tunnel."""
 
-INITIATION = 148
-"""Bytes of a handshake initiation."""
+INITIATION, RESPONSE = 148, 92
+"""Bytes of a handshake's messages."""
 
 UDP_HEADER = 8
 
@@ -43,25 +43,35 @@ class Pair:
     near_key: str
     far_key: str
 
+    def wait_for(self, condition: Callable[[Peer], bool]) -> Peer:
+        """Wait until what the device under test knows of the other is so; return it.
+
+        wireguard-go counts what it received after it has passed it on.
+        """
+        limit = time.monotonic() + 30
+        while not condition(peer := self.peer()):
+            assert time.monotonic() < limit, peer
+        return peer
+
     def peer(self) -> Peer:
         """Read what the device under test knows of the other."""
         return self.near.get().peers[self.far_key]
 
-    def pings(self, *, deadline: int = 2, count: int = 3) -> bool:
-        """Tell whether an echo request finds its answer."""
-        return ping(self.near.host, FAR, count=count, deadline=deadline).received > 0
+    def pings(self, *, expected: bool = True) -> bool:
+        """Tell whether an echo request finds its answer: soon, or late if that is expected."""
+        return ping(self.near.host, FAR, count=2, deadline=30 if expected else 1).received > 0
 
     def connect(self) -> None:
         """Wait for the first answer."""
-        limit = time.monotonic() + 30
-        while not self.pings(count=1):
+        limit = time.monotonic() + 60
+        while not ping(self.near.host, FAR, count=1, deadline=6).received:
             assert time.monotonic() < limit, "no answer"
 
     @contextmanager
     def no_new_handshake(self) -> Iterator[None]:
-        """Lose all handshake initiations: what still gets through has a session already."""
-        length = UDP_HEADER + INITIATION
-        chain = f"chain out {{ type filter hook output priority 0; udp length {length} drop; }}"
+        """Lose all handshakes, those under way too: what gets through has a session already."""
+        lengths = f"{{ {UDP_HEADER + INITIATION}, {UDP_HEADER + RESPONSE} }}"
+        chain = f"chain out {{ type filter hook output priority 0; udp length {lengths} drop; }}"
         self.near.host.run(["nft", "-f", "-"], text=f"table inet lost {{ {chain}; }}")
         try:
             yield

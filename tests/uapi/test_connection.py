@@ -95,7 +95,7 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_not(device: Device) -> Non
     assert path.exists()
     process = start_device(device.host, argv, interface)
     process.terminate()
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     assert not path.exists()
 
 

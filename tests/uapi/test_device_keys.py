@@ -139,5 +139,5 @@ def _is_bound(device: Device, family: socket.AddressFamily, port: int) -> bool:
 def _counting_socket() -> socket.socket:
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     made.bind(("127.0.0.1", 0))
-    made.settimeout(20)
+    made.settimeout(60)
     return made

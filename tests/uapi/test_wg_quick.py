@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,7 @@ def test_a_full_tunnel(sides: Sides, tmp_path: Path) -> None:
     client.run("down")
     assert client.interface not in guest.interfaces()
     assert _state(guest) == before
-    assert not guest.pids()
+    _wait_until_empty(guest)
 
     other = wg(host, "pubkey", text=wg(host, "genkey")).strip()
     wg(host, "set", server.interface, "peer", other, "allowed-ips", "10.80.0.0/16")
@@ -126,7 +127,7 @@ def test_a_full_tunnel(sides: Sides, tmp_path: Path) -> None:
         f"PostDown {server.interface}",
     ]
     assert server.interface not in host.interfaces()
-    assert not host.pids()
+    _wait_until_empty(host)
     saved = server.path.read_text()
     assert f"PublicKey = {other}" in saved
     assert "SaveConfig = true" in saved
@@ -149,7 +150,15 @@ def test_table(sides: Sides, table: str) -> None:
     client.run("save")
     assert "10.77.0.2/32" in client.path.read_text()
     client.run("down")
-    assert not client.namespace.pids()
+    _wait_until_empty(client.namespace)
+
+
+def _wait_until_empty(namespace: Namespace) -> None:
+    """Wait until the program has ended: of its interface's end it hears behind wg-quick."""
+    deadline = time.monotonic() + 60
+    while namespace.pids():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def _state(namespace: Namespace) -> tuple[str, ...]:

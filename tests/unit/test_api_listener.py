@@ -157,9 +157,10 @@ def test_a_request_that_does_not_end_is_given_up(
         with ask(path, *parts) as asking, suppress(ConnectionResetError):
             assert asking.recv(1) == b""
     # One that ended may take its time to be answered, and so may the next on its connection.
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 3.0)
     asking = ask(path, post(1), b"x")
     assert asking.recv(4096).startswith(b"HTTP/1.1 200")
-    time.sleep(0.3)
+    time.sleep(3.5)
     asking.sendall(post(1).replace(b"host", b"connection: close\r\nhost") + b"y")
     assert answer(asking) == (200, 1)
 

@@ -169,10 +169,10 @@ def test_a_stream_that_nobody_reads_stalls_no_other(node: OnlyEvents, gate: Gate
         for first in range(0, count, step):
             node.events.publish(make_events(first, step))
             while len(read) < first - lead:
-                assert time.monotonic() - started < 60
+                assert time.monotonic() - started < 100
                 time.sleep(0.001)
         while len(read) < count:
-            assert time.monotonic() - started < 60
+            assert time.monotonic() - started < 100
             time.sleep(0.001)
         assert names(read) == list(range(count))
         assert not any(event.lost for event in read)
@@ -186,7 +186,7 @@ def test_a_stream_that_nobody_reads_stalls_no_other(node: OnlyEvents, gate: Gate
                 break
         assert expected == count
         node.events.close()
-        reader.join(10)
+        reader.join(60)
         assert not reader.is_alive()
         assert list(slow) == []
 
@@ -195,7 +195,7 @@ def test_who_hangs_up_is_told_no_more(node: OnlyEvents, gate: Gate) -> None:
     streams = [EventStream(gate) for _ in range(3)]
     for stream in streams:
         stream.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while node.events.subscriptions():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -18,7 +18,7 @@ from wgbind.errors import ConflictError, StateError
 def report(error):
     print(type(error).__name__, error, file=sys.stderr)
 
-folder = Path(sys.argv[1])
+folder, parent = Path(sys.argv[1]), os.getpid()
 readiness = detach(report)
 (folder / "child").write_text(f"{os.getpid()} {os.getsid(0)}")
 try:
@@ -28,7 +28,7 @@ try:
 def run(tmp_path: Path, *lines: str) -> tuple[int, str]:
     """Run a script that detaches, with `lines` in the child; return exit code and errors."""
     process = start(tmp_path, *lines)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     return process.returncode, errors
 
 
@@ -70,17 +70,13 @@ def test_failure_after_ready_is_nobodys(tmp_path: Path) -> None:
 def test_child_hears_that_the_parent_was_killed(tmp_path: Path) -> None:
     process = start(
         tmp_path,
-        "while os.getppid() == int((folder / 'parent').read_text()): time.sleep(0.01)",
+        "while os.getppid() == parent: time.sleep(0.01)",
         "readiness.ready()",
     )
-    (tmp_path / "parent").write_text(str(process.pid))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (tmp_path / "child").exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=20)
-    while not (tmp_path / "told").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    process.communicate(timeout=60)  # the child has its output, too
     assert "broken off" in (tmp_path / "told").read_text()

@@ -34,39 +34,39 @@ def summary(event: Event) -> tuple[str, str, str]:
 def test_changes_by_whomever_are_told_once(device: Device) -> None:
     key = make_key()
     device.set(peers=[PeerChange(key, endpoint=("192.0.2.1", 7))])
-    (event,) = device.events(5)
+    (event,) = device.events(60)
     assert summary(event) == ("added", "configuration", str(key))
     assert (event.endpoint, event.previous_endpoint) == (("192.0.2.1", 7), None)
-    assert abs(event.at - time.time()) < 5
+    assert abs(event.at - time.time()) < 60
     assert repr(event) == f'Event(kind="added", public_key="{key}")'
     device.set(peers=[PeerChange(key, endpoint=("192.0.2.1", 7))])
     wg = ["wg", "set", device.name, "peer", str(key)]
     subprocess.run([*wg, "allowed-ips", "10.0.0.0/8"], check=True)
     subprocess.run([*wg, "remove"], check=True)
-    told = [summary(event)[0] for event in (*device.events(5), *device.events(0))]
+    told = [summary(event)[0] for event in (*device.events(60), *device.events(0))]
     assert told == ["changed", "removed"]
 
 
 def test_waiting_ends_in_time_or_with_an_event(device: Device) -> None:
     started = time.monotonic()
     assert device.events(0.25) == []
-    assert 0.25 <= time.monotonic() - started < 5
+    assert 0.25 <= time.monotonic() - started < 60
     told: list[Event] = []
     reader = Thread(target=lambda: told.extend(device.events()))
     reader.start()
     device.set(peers=[PeerChange(make_key())])
-    reader.join(5)
+    reader.join(60)
     assert [event.kind for event in told] == ["added"]
 
 
 def test_of_too_many_the_oldest_are_lost_and_counted(device: Device) -> None:
     keys = [make_key() for _ in range(KEPT + 10)]
     device.set(peers=[PeerChange(key) for key in keys])
-    events = device.events(5)
+    events = device.events(60)
     assert len(events) == KEPT
     assert [event.lost for event in events[:2]] == [10, 0]
     device.set(replace_peers=True)
-    assert device.events(5)[0].lost == 10
+    assert device.events(60)[0].lost == 10
 
 
 def test_the_end_of_the_device_ends_the_reader(device: Device) -> None:
@@ -90,5 +90,5 @@ with Device({interface_name()!r}, control_socket=False) as device:
         assert reader.stdout is not None
         assert reader.stdout.readline() == "ready\n"
         reader.send_signal(signal.SIGINT)
-        _, said = reader.communicate(timeout=10)
+        _, said = reader.communicate(timeout=60)
     assert "KeyboardInterrupt" in said

@@ -64,7 +64,7 @@ def test_an_unknown_one_is_refused() -> None:
 @pytest.mark.parametrize("name", [name for name in FEATURES if name != "tun_gro"])
 def test_what_the_kernel_refuses_is_gone_without(name: str, workers: int) -> None:
     argv = [*old_kernel(name), sys.executable, "-c", SHOW, interface_name(), str(workers)]
-    shown = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=30)
+    shown = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=90)
     found = json.loads(shown.stdout)
     gone = {name} | YOUNGER.get(name, set())
     assert {found[one] for one in gone} == {"refused"}

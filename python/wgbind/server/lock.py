@@ -7,7 +7,7 @@ from time import monotonic, sleep
 
 from wgbind.errors import PrivilegeError, StateError
 
-# Who asks for the holder takes the lock for an instant; who wants it waits that out.
+# Who takes back what a killed server left holds the lock for a moment; who wants it waits that out.
 _PATIENCE_SECONDS = 0.5
 # The holder writes its number just after it has the lock; on a busy machine that may take a while.
 _NAMING_SECONDS = 10.0
@@ -41,8 +41,9 @@ class Lock:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                held = not _is_free(descriptor)
                 os.close(descriptor)
-                if monotonic() > deadline:
+                if held and monotonic() > deadline:
                     raise StateError(
                         refusal
                         or f"{path.stem} runs already (pid {holder(path)});"
@@ -77,12 +78,18 @@ def holder(path: Path) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _read_pid(descriptor)
+        return None if _is_free(descriptor) else _read_pid(descriptor)
     finally:
         os.close(descriptor)
-    return None
+
+
+def _is_free(descriptor: int) -> bool:
+    """Whether nobody holds the lock, though others may ask so at the same time."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _open(path: Path, flags: int) -> int:

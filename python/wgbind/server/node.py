@@ -88,6 +88,7 @@ class Node:
         self._undo = ExitStack()
         self._converging = RLock()
         self._adopting = RLock()
+        self._unapplied = False  # what was taken over
         self._stopping = False
         self._ended = Event()
         self._end: str | None = None
@@ -282,15 +283,19 @@ class Node:
             return self._converge(self._converge_whole)
 
     def _settle(self) -> None:
-        """Take over what `wg` was told is done."""
+        """Take over what `wg` was told is done, and apply what comes of it."""
         if self._adoption.is_due():
             self.converge()
         with self._adopting:  # by another thread, which may be at it
-            pass
+            unapplied = self._unapplied
+        if unapplied:
+            with self._converging:
+                pass
 
     def _adopt(self) -> None:
         """Take over what others changed on the device, before the store is applied to it."""
         with self._adopting:
+            self._unapplied = self._unapplied or self._adoption.is_due()
             applied = self._reconciler.applied
             self._configuration = self._adoption.take_settings(
                 self._configuration, applied.values()
@@ -315,6 +320,7 @@ class Node:
             except WgbindError as error:
                 problems = (str(error),)
             self._note(problems)
+            self._unapplied = False
             return (*problems, *self._reconciler.problems())
 
     def _apply(self, how: Callable[[], Sequence[str]]) -> Sequence[str]:

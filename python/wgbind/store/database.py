@@ -6,6 +6,7 @@ import logging
 import sqlite3
 import time
 from contextlib import closing, contextmanager, nullcontext, suppress
+from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from wgbind.store.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import URL, Connection, Engine
 
@@ -115,9 +117,11 @@ class Database:
 
     @contextmanager
     def _writing(self, patience: float) -> Iterator[Connection]:
-        turn = nullcontext() if self._turns is None else self._turns.taken(patience)
-        with turn, self._explained(), self._writer.begin() as connection:
+        with self._turn(patience), self._explained(), self._writer.begin() as connection:
             yield connection
+
+    def _turn(self, patience: float) -> AbstractContextManager[None]:
+        return nullcontext() if self._turns is None else self._turns.taken(patience)
 
     def _require_file(self, path: Path) -> None:
         try:
@@ -145,12 +149,15 @@ class Database:
                         f"store {self._name}: it is a database of something else; "
                         "move it away, or name another in store.url"
                     )
-            if self._reader.dialect.name == "sqlite":
-                _use_wal(self._reader)
-            with self._writer.begin() as connection:
-                self._migrate(connection)
-            if revision is not None and self._reader.dialect.name == "sqlite":
-                self._shred()
+            # Others wait from here on, so not for this; it takes longer than the rest.
+            import_module("alembic.command")
+            with self._turn(_QUEUE_SECONDS):
+                if self._reader.dialect.name == "sqlite":
+                    _use_wal(self._reader)
+                with self._writer.begin() as connection:
+                    self._migrate(connection)
+                if revision is not None and self._reader.dialect.name == "sqlite":
+                    self._shred()
 
     def _shred(self) -> None:
         """Write the file and its log anew, without what an older schema had and this one has not.
