@@ -15,7 +15,8 @@ def test_clients_of_wg_quick_go_on(topology: Topology, tmp_path: Path) -> None:
     marks = tmp_path / "hooks"
     old = f"""\
 [Interface]
-Address = 10.66.66.1/24, fd42:42:42::1/64
+Address = 10.66.66.1/24, fd42:42:42::1/64 # one and
+Address = 10.66.66.7 # another
 ListenPort = 51821
 PrivateKey = {server_key.reveal()}
 PostUp = iptables -t nat -A POSTROUTING -o lan -j MASQUERADE
@@ -56,6 +57,10 @@ AllowedIPs = 0.0.0.0/0, ::/0
     networks = ("10.66.66.0/24", "fd42:42:42::/64", f"{lan.ipv4}/32", f"{lan.ipv6}/128")
     connect(topology.a, configuration, tmp_path, *networks)
     assert ping(topology.a, "10.66.66.1").received > 0
+    assert ping(topology.a, "10.66.66.7").received > 0
+    # It comes out as it was, but for what wgbind says in comments of its own.
+    again = server.run("config", "export", "--server", name).stdout
+    assert re.sub(r"(?m)^#: .*\n", "", again) == file.read_text()
     assert ping(topology.a, lan.ipv6).received > 0
     assert server.peer_status("alice")["rx_bytes"] > 0
     server.stop()

@@ -99,6 +99,7 @@ def test_the_policy_does_what_the_hooks_did(
         (INTERFACE.replace("Address", "# Address"), ["wg7.conf: key Address: it is missing"]),
         (INTERFACE.replace("66.1/24", "66.0/24"), ["wg7.conf:2: key Address", "10.66.66.1/24"]),
         (INTERFACE.replace("66.1/24", "66.1/24, 10.66.0.1/16"), ["wg7.conf:2", "overlaps"]),
+        (INTERFACE.replace("66.1/24", "66.1/24, 10.66.66.1"), ["wg7.conf:2", "twice"]),
         (f"{INTERFACE}MTU = 600\n", ["wg7.conf:5: key MTU", "1280"]),
         (f"{INTERFACE}#: policy.presets = []\n", ["policy.presets"]),
         (f"{INTERFACE}#: store.url = 'x'\n", ["store", "remove it"]),

@@ -102,6 +102,12 @@ def test_a_single_address_that_comes_leaves_the_rest_of_the_network() -> None:
     }
 
 
+def test_an_own_address_in_an_own_network_cuts_nothing_out() -> None:
+    own = (*OWN, IPv4Network("10.9.0.5/32"))
+    peer = replace(PEERS[0], routed_networks=(IPv4Network("10.9.0.4/31"),))
+    assert Surroundings(own, [peer]).given(peer) is peer
+
+
 @given(owned)
 def test_networks_around_the_tunnels_own_leave_them_out(owners: dict[IPv4Network, int]) -> None:
     """And of all else, whoever has the longest prefix has it, as if nothing was left out."""

@@ -205,6 +205,20 @@ def route(store: Store, number: int, *networks: str) -> None:
     )
 
 
+def test_a_server_with_several_addresses_in_a_network(store: Store) -> None:
+    """Peers get one of each network, and none of the server's."""
+    server = [ip_interface(text) for text in ("10.8.0.2/24", "10.8.0.3/32", "fd08::1/64")]
+    server.append(ip_interface("10.8.0.1/24"))
+    fields: PeerFields = {"public_key": KEYS[1]}
+    peer = store.add_peer("wg0", "peer-1", pools=server, **fields)
+    assert list(map(str, peer.addresses)) == ["10.8.0.4", "fd08::2"]
+    assert store.free("wg0", server[0], own=[each.ip for each in server]) == 253 - 2 - 1
+    for taken in ("10.8.0.1", "10.8.0.2", "10.8.0.3"):
+        fields = {"public_key": KEYS[2], "addresses": [ip_address(taken)]}
+        with pytest.raises(PeerError, match="is the server's own"):
+            store.add_peer("wg0", "peer-2", pools=server, **fields)
+
+
 def test_one_peer_has_what_nobody_else_has(store: Store) -> None:
     route(store, 1, "192.0.2.0/24")
     route(store, 2, "0.0.0.0/0", "::/0", "198.51.100.0/24")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from wgbind.errors import FirewallError
 from wgbind.firewall import apply as firewall
+from wgbind.settings.address import pools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,10 +73,11 @@ class Limits:
 
         Raises `StoreError`.
         """
+        own = [address.ip for address in settings.interface.addresses]
         full = frozenset(
             str(pool.network)
-            for pool in settings.interface.addresses
-            if self._store.free(self._name, pool, settings.pool) <= 0
+            for pool in pools(settings.interface.addresses)
+            if self._store.free(self._name, pool, settings.pool, own) <= 0
         )
         for network in sorted(full - self._full):
             self._tell("addresses", f"all addresses in {network} that peers can get are given out")

@@ -28,7 +28,8 @@ class Surroundings:
     """
 
     def __init__(self, own: Iterable[Network], peers: Iterable[Peer]) -> None:
-        self._own = tuple(own)
+        own = tuple(own)
+        self._own = tuple(each for each in own if not any(_is_within(each, other) for other in own))
         behind = frozenset(network for peer in peers for network in peer.routed_networks)
         self._wide = tuple(network for network in behind if self._holds_own(network))
         self._behind = behind

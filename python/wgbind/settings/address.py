@@ -14,9 +14,12 @@ from ipaddress import (
     ip_address,
     ip_interface,
 )
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from wgbind.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -31,6 +34,18 @@ def alone(address: Address) -> Network:
     """Return the network of one address; `ip_network` would write it as text and read that."""
     kind: type[Network] = IPv4Network if address.version == 4 else IPv6Network
     return kind((int(address), address.max_prefixlen))
+
+
+def pools(addresses: Sequence[InterfaceAddress]) -> tuple[InterfaceAddress, ...]:
+    """Return the first of a server's addresses in each of its networks.
+
+    That of another's network is none of its own.
+    """
+    found: list[InterfaceAddress] = []
+    for address in sorted(addresses, key=lambda each: each.network.prefixlen):
+        if not any(address.ip in each.network for each in found):
+            found.append(address)
+    return tuple(each for each in addresses if each in found)
 
 
 def parse_address(text: str) -> Address:

@@ -73,7 +73,12 @@ class InterfaceSettings(Section):
     @classmethod
     def _refuse_overlaps(cls, value: tuple[InterfaceAddress, ...]) -> tuple[InterfaceAddress, ...]:
         for one, other in combinations(value, 2):
-            if one.network.overlaps(other.network):
+            if one.ip == other.ip:
+                raise ValueError(f"{other.ip} stands there twice; leave one of them out")
+            lengths = {one.network.prefixlen, other.network.prefixlen}
+            # Several addresses in one network, of which some may be said without it.
+            alike = len(lengths) == 1 or one.network.max_prefixlen in lengths
+            if not alike and one.network.overlaps(other.network):
                 raise ValueError(f"{other} overlaps {one}; use networks apart from each other")
         return value
 

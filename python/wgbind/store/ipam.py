@@ -66,14 +66,20 @@ ALL = PoolSettings()
 
 
 def free_addresses(
-    connection: Connection, server: str, pool: InterfaceAddress, limits: PoolSettings = ALL
+    connection: Connection,
+    server: str,
+    pool: InterfaceAddress,
+    limits: PoolSettings = ALL,
+    own: Iterable[Address] = (),
 ) -> Iterator[Address]:
     """Give the free addresses of the network that the server is in with address `pool`, in order.
 
-    They are free so long as nothing else is given out. Raises `ConflictError` after the last one.
+    It may be there with more of its `own` addresses. They are free so long as nothing else is given
+    out. Raises `ConflictError` after the last one.
     """
     family = type(pool.ip)
-    for first, last in _usable(pool, limits, _routed(connection, server, pool.network)):
+    holes = [*_routed(connection, server, pool.network), *_singles(own, pool)]
+    for first, last in _usable(pool, limits, holes):
         while (address := _lowest_free(connection, server, family, first, last)) is not None:
             bounds = {"server": server, "first": address, "last": family(last)}
             end = connection.execute(_FIRST_BETWEEN, bounds).scalar_one_or_none()
@@ -89,13 +95,18 @@ def free_addresses(
 
 
 def count_free(
-    connection: Connection, server: str, pool: InterfaceAddress, limits: PoolSettings = ALL
+    connection: Connection,
+    server: str,
+    pool: InterfaceAddress,
+    limits: PoolSettings = ALL,
+    own: Iterable[Address] = (),
 ) -> int:
     """Count what `free_addresses` would give."""
     family = type(pool.ip)
+    holes = [*_routed(connection, server, pool.network), *_singles(own, pool)]
     return sum(
         last - first + 1 - _count_taken(connection, server, family(first), family(last))
-        for first, last in _usable(pool, limits, _routed(connection, server, pool.network))
+        for first, last in _usable(pool, limits, holes)
     )
 
 
@@ -145,7 +156,7 @@ def _require_usable(address: Address, pools: Sequence[InterfaceAddress]) -> None
     if pool is None:
         networks = ", ".join(str(pool.network) for pool in pools)
         raise PeerError(f"address {address} is not in the server's networks; use one in {networks}")
-    if address == pool.ip:
+    if any(address == each.ip for each in pools):
         raise PeerError(f"address {address} is the server's own; use another in {pool.network}")
     if address in reserved(pool.network):
         raise PeerError(f"address {address} is reserved; use another in {pool.network}")
@@ -171,7 +182,7 @@ def _require_beyond(network: Network, pools: Sequence[InterfaceAddress]) -> None
 
 
 def _usable(
-    pool: InterfaceAddress, limits: PoolSettings, routed: Iterable[tuple[int, int]]
+    pool: InterfaceAddress, limits: PoolSettings, more: Iterable[tuple[int, int]]
 ) -> Iterator[tuple[int, int]]:
     """The ranges of addresses in a pool that are given out, lowest first, apart from each other."""
     network = pool.network
@@ -181,7 +192,7 @@ def _usable(
         [
             *((int(address), int(address)) for address in (pool.ip, *reserved(network))),
             *_inside(network, limits.reserved),
-            *routed,
+            *more,
         ]
     )
     begin = 0
@@ -195,6 +206,10 @@ def _usable(
         if begin <= last:
             yield begin, last
         begin = max(begin, last + 1)
+
+
+def _singles(own: Iterable[Address], pool: InterfaceAddress) -> Iterator[tuple[int, int]]:
+    return ((int(each), int(each)) for each in own if each.version == pool.version)
 
 
 def _inside(network: Network, ranges: Iterable[AddressRange]) -> Iterator[tuple[int, int]]:

@@ -50,13 +50,14 @@ def split(
     networks: Iterable[Network], pools: Sequence[InterfaceAddress]
 ) -> tuple[tuple[Address, ...], tuple[Network, ...]]:
     """Part allowed IPs into addresses in the tunnel's networks, and networks behind the peer."""
-    taken = {pool.network: (reserved(pool.network), pool.ip) for pool in pools}
+    taken = {pool.network: reserved(pool.network) for pool in pools}
+    own = {pool.ip for pool in pools}
     addresses, routed = [], []
     for network in networks:
         address = network.network_address
         if network.prefixlen == network.max_prefixlen and any(
-            address in pool and address not in none and address != own
-            for pool, (none, own) in taken.items()
+            address in pool and address not in none and address not in own
+            for pool, none in taken.items()
         ):
             addresses.append(address)
         else:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from wgbind.keys import PublicKey
-    from wgbind.settings.address import InterfaceAddress
+    from wgbind.settings.address import Address, InterfaceAddress
     from wgbind.settings.model import ServerSettings
     from wgbind.settings.paths import Paths
     from wgbind.settings.pool import PoolSettings
@@ -160,10 +160,19 @@ class Store:
         with self._database.reading() as connection:
             return history_rows.load(connection, server)
 
-    def free(self, server: str, pool: InterfaceAddress, limits: PoolSettings = ipam.ALL) -> int:
-        """Count the addresses of a network that can be given out; arguments as of `add_peers`."""
+    def free(
+        self,
+        server: str,
+        pool: InterfaceAddress,
+        limits: PoolSettings = ipam.ALL,
+        own: Iterable[Address] = (),
+    ) -> int:
+        """Count the addresses of a network that can be given out; arguments as of `add_peers`.
+
+        `own` are the server's in that network, beside that of `pool`.
+        """
         with self._database.reading() as connection:
-            return ipam.count_free(connection, server, pool, limits)
+            return ipam.count_free(connection, server, pool, limits, own)
 
     def known(self, server: str) -> list[tuple[Peer, History]]:
         """Return the peers of a server, by name, without their private keys, and what they did."""

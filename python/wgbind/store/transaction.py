@@ -9,6 +9,7 @@ from sqlalchemy import and_, delete, func, insert, or_, select
 
 from wgbind.errors import KeyFormatError, NotFoundError
 from wgbind.keys import PublicKey
+from wgbind.settings.address import pools
 from wgbind.settings.client import ClientOverrides
 from wgbind.store import ipam, rows
 from wgbind.store.kept import put_back
@@ -200,9 +201,10 @@ class Transaction:
     def _allot(self) -> tuple[Address, ...]:
         if not self._free:
             self.write()
+            own = [pool.ip for pool in self._pools]
             self._free = [
-                ipam.free_addresses(self._connection, self._server, pool, self._limits)
-                for pool in self._pools
+                ipam.free_addresses(self._connection, self._server, pool, self._limits, own)
+                for pool in pools(self._pools)
             ]
         return tuple(next(free) for free in self._free)
 
