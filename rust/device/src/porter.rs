@@ -1,7 +1,7 @@
 //! The porter: a thread with sockets of its own, to which the kernel gives handshake messages.
 //!
-//! A flood of them fills its buffer and takes its time, which others may have before it does. It
-//! answers the commands that the workers answer.
+//! A flood of them fills its buffer, and takes a fifth of a core at most. It answers the commands that
+//! the workers answer.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -22,8 +22,15 @@ use crate::worker::{Command, HANDOVER_INTERVAL, Post, Summary, read_clocks};
 /// worker a tenth of that.
 const HOLD_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Where the machine has too little time for all, workers come first.
-const NICE: i32 = 10;
+/// Batches that it reads of one socket before it rests.
+const READS: usize = 8;
+
+/// How long it rests at least after it has read: then there are several to read at once, which is
+/// cheaper. A handshake takes longer than that.
+const MIN_REST: Duration = Duration::from_micros(100);
+
+/// ... and so many times as long as the work took.
+const REST: u32 = 4;
 
 pub(crate) struct Porter {
     porter: tunnel::Porter,
@@ -74,8 +81,6 @@ impl Porter {
 
     /// Works until told to end.
     pub(crate) fn run(mut self) -> Ended {
-        // Without this it is as good, but on a machine that is busy.
-        let _ = sys::set_nice(NICE);
         loop {
             if let Some(ended) = self.turn() {
                 return ended;
@@ -85,7 +90,8 @@ impl Porter {
 
     fn turn(&mut self) -> Option<Ended> {
         let now = read_clocks();
-        let mut idle = true;
+        let started = sys::thread_cpu_time();
+        let (mut idle, mut rests) = (true, false);
         if let Ok(command) = self.commands.try_recv() {
             idle = false;
             if let Some(ended) = self.obey(command) {
@@ -101,9 +107,12 @@ impl Porter {
             self.exchange.give_back(from, batch);
         }
         for socket in self.sockets.iter() {
-            let received = socket.receive(&mut self.datagrams);
-            if received > 0 {
-                idle = false;
+            for _ in 0..READS {
+                let received = socket.receive(&mut self.datagrams);
+                if received == 0 {
+                    break;
+                }
+                rests = true;
                 let batch = &self.datagrams[..received];
                 self.porter.handle_datagrams(batch, now, &mut self.out);
             }
@@ -118,7 +127,8 @@ impl Porter {
         }
         self.flush();
         if idle {
-            self.wait(deadline);
+            let worked = || sys::thread_cpu_time().saturating_sub(started);
+            self.wait(deadline, rests.then(|| MIN_REST.max(worked() * REST)));
         }
         None
     }
@@ -133,12 +143,16 @@ impl Porter {
         }
     }
 
-    fn wait(&self, deadline: Option<Instant>) {
+    /// Waits for datagrams, unless it is to rest, and for whoever else wants something.
+    fn wait(&self, deadline: Option<Instant>, rest: Option<Duration>) {
         let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let held_up = self.held_up.then_some(HANDOVER_INTERVAL);
         let held = self.porter.is_held().then_some(HOLD_INTERVAL);
-        let timeout = [timeout, held_up, held].into_iter().flatten().min();
-        let [v4, v6] = self.sockets.descriptors();
+        let timeout = [timeout, held_up, held, rest].into_iter().flatten().min();
+        let [v4, v6] = match rest {
+            Some(_) => [None, None],
+            None => self.sockets.descriptors(),
+        };
         let wanted = [Some(self.wake.as_fd()), v4, v6].map(|fd| (fd, libc::POLLIN));
         // It fails only for want of memory: then the next turn tries again.
         if let Ok([woken, ..]) = sys::poll(wanted, timeout)

@@ -157,13 +157,6 @@ pub(crate) fn set_option(
     .map(drop)
 }
 
-/// Lets others go before the calling thread, and not before its process: with Linux this is a thread's
-/// own (setpriority(2), "C library/kernel differences").
-pub(crate) fn set_nice(nice: c_int) -> io::Result<()> {
-    // SAFETY: no memory is handed over.
-    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }).map(drop)
-}
-
 /// How long the calling thread has run on a CPU.
 pub(crate) fn thread_cpu_time() -> Duration {
     let mut time = libc::timespec {
