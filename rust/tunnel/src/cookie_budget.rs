@@ -8,9 +8,9 @@ use std::time::Instant;
 use crate::rate_limit::Bucket;
 
 /// Cookie replies a second to whoever asks first, and as many again to those who ask again; and how
-/// many at once. Making and sending one takes ten to twenty microseconds, so all of them together a
-/// twentieth of a core, of the porter's time.
-const PER_SECOND: u32 = 2_000;
+/// many at once. Making and sending one takes ten to twenty microseconds of the porter's time, which
+/// has a bound of its own.
+const PER_SECOND: u32 = 5_000;
 const AT_ONCE: u32 = 500;
 
 /// Sources that are remembered: most of the last five seconds', after which a client tries again, if
