@@ -123,20 +123,21 @@ def set_(
     opened, which = choice.open()
     if len(which) > 1 and (name or address or route or endpoint):
         raise InputError("a name, address, route or endpoint is one peer's alone; name that one")
+    own = dict.fromkeys(which, changes)
+    if psk or any(said.values()):  # else nobody has to be looked at first
+        own = {each: changes.copy() for each in which}
+        for each, old in zip(which, peers_of(opened, which), strict=True):
+            if psk is PresharedKeyChange.NEW or (
+                psk is PresharedKeyChange.ON and old.preshared_key is None
+            ):
+                own[each]["preshared_key"] = PresharedKey.generate()
+            if any(said.values()):
+                own[each]["client"] = old.client.changed(**said)
     asked: list[Change] = []
-    for old in peers_of(opened, which):
-        own = changes.copy()
-        if psk is PresharedKeyChange.NEW or (
-            psk is PresharedKeyChange.ON and old.preshared_key is None
-        ):
-            own["preshared_key"] = PresharedKey.generate()
-        if any(said.values()):
-            own["client"] = old.client.changed(**said)
+    for each in which:
         if group or no_group:
-            asked.append(
-                PeerRegrouping(old.public_key, frozenset(group or ()), frozenset(no_group or ()))
-            )
-        asked.append(PeerUpdate(old.public_key, own))
+            asked.append(PeerRegrouping(each, frozenset(group or ()), frozenset(no_group or ())))
+        asked.append(PeerUpdate(each, own[each]))
     peers = _applied(opened, asked, len(which))
     if _printed(peers, choice.names, as_json=as_json):
         return
@@ -214,7 +215,7 @@ def rotate(
         raise InputError(
             f"{len(which)} peers get new keys; give --out DIRECTORY or FILE.zip for them"
         )
-    found = [peer.name for peer in peers_of(opened, which)]
+    found = _names(opened, which, choice)
     if out is not None and found:
         Handout(out, file_names(opened, found, endpoint))
     if found:
@@ -249,7 +250,7 @@ def remove(
 
     opened, which = choice.open()
     if which:
-        found = [peer.name for peer in peers_of(opened, which)]
+        found = _names(opened, which, choice)
         confirm(
             f"Remove {_listed(found)} from {choice.server}?", yes=yes, required=not choice.names
         )
@@ -289,6 +290,11 @@ def _printed(peers: Sequence[Peer], names: Sequence[str] | None, *, as_json: boo
     elif not peers:
         remark("No peer is so; nothing is changed.")
     return as_json or not peers
+
+
+def _names(server: Server, which: Sequence[str], choice: Choice) -> Sequence[str]:
+    """Return the names of peers: who was named may have been so by a key."""
+    return [peer.name for peer in peers_of(server, which)] if choice.names else which
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 Limit: TypeAlias = Literal["addresses", "connections", "handshakes"]
 
-# How often counters are looked at.
-_INTERVAL_SECONDS = 1.0
 # What the device counts of handshake messages that came too fast.
 _REFUSED = ("under_load", "rate_limited", "crowded")
 # What goes on is told so often.
@@ -66,7 +64,6 @@ class Limits:
         self._full: frozenset[str] = frozenset()
         self._connections = Tally()
         self._handshakes = Tally()
-        self._due = 0.0
 
     def look_at_addresses(self, settings: ServerSettings) -> None:
         """Look whether a network of the server has no free address any more.
@@ -84,11 +81,12 @@ class Limits:
         self._full = full
 
     def look_at_counters(self, settings: ServerSettings) -> None:
-        """Look at what was refused, if the last time was a second ago. Raises `DeviceError`."""
+        """Look at what was refused. Raises `DeviceError`.
+
+        Nobody tells of it: the kernel has no messages of counters, and a flood shall cost the
+        device no more than to count it.
+        """
         now = monotonic()
-        if now < self._due:
-            return
-        self._due = now + _INTERVAL_SECONDS
         drops = self._device.status([]).drops
         count = self._handshakes.news(sum(drops.get(each, 0) for each in _REFUSED), now)
         if count:
