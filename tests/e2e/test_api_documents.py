@@ -113,7 +113,7 @@ def test_a_document_does_the_same_by_each_way(
         ({"x": {}, "y": {"groups": ["gone"]}}, {}, InputError, ":4: key peers.y: there is no"),
         ({"x": {}, "site": {"groups": ["gone"]}}, {}, InputError, ":4: key peers.site: there is"),
         (
-            *({"x": {}, "y": {"routed_networks": ["192.168.7.0/25"]}}, {}),
+            *({"x": {}, "y": {"routed_networks": ["192.168.7.0/24"]}}, {}),
             *(ConflictError, ":4: key peers.y: "),
         ),
         ({"x": {}}, {"policy": {"preset": ["open"]}}, InputError, "key settings.policy.preset"),
