@@ -279,7 +279,7 @@ def test_mistakes_in_other_forms(
 
 def test_what_peers_claim_of_each_other(server: Server, tmp_path: Path) -> None:
     server.peers.add("there", routed_networks=[ip_network("192.168.0.0/16")])
-    text = '[peers.a]\n[peers.b]\nrouted_networks = ["192.168.7.0/24"]\n'
+    text = '[peers.a]\n[peers.b]\nrouted_networks = ["192.168.0.0/16"]\n'
     path = write(tmp_path, text)
     with pytest.raises(ConflictError, match=r"document\.toml:2: key peers\.b: .*'there'"):
         server.apply(path)
