@@ -167,7 +167,7 @@ def test_by_http_it_does_not_take_them_either(api: Api) -> None:
     import httpx
 
     transport = httpx.HTTPTransport(uds=str(api.server.paths.control_socket))
-    with httpx.Client(transport=transport, base_url="http://wgbind") as client:
+    with httpx.Client(transport=transport, base_url="http://wgbind", timeout=60) as client:
         hooks = {"settings": {"wg_quick": {"run_hooks": True}}}
         for path in ("/v1/plan", "/v1/apply"):
             refused = client.post(path, json=hooks)

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from wgbind.server.firewall import Firewall
     from wgbind.server.node import Node
 
-# A start takes a second, a stop less.
-_PATIENCE_SECONDS = 15
+# A start takes a second, a stop less; both take longer on a machine that does much else.
+_PATIENCE_SECONDS = 60
 
 _Answer = TypeVar("_Answer")
 
