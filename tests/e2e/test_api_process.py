@@ -206,7 +206,7 @@ def test_twenty_who_write_at_once_lose_nothing(server: Wgbind) -> None:
     server.start()
     server.peer("add", "shared")
     ran = server.namespace.run(
-        [program("python"), "-c", AT_ONCE_FROM_MANY, server.name], env=server.env, timeout=100
+        [program("python"), "-c", AT_ONCE_FROM_MANY, server.name], env=server.env, timeout=250
     )
     assert ran.stdout.split() == ["0"] * 20, ran.stderr
     peers = {peer["name"]: peer for peer in server.peers()}
@@ -224,7 +224,7 @@ def test_twenty_who_write_at_once_lose_nothing(server: Wgbind) -> None:
 def test_documents_applied_at_once_lose_nothing_of_each_other(server: Wgbind) -> None:
     server.start()
     ran = server.namespace.run(
-        [program("python"), "-c", DOCUMENTS_AT_ONCE, server.name], env=server.env, timeout=100
+        [program("python"), "-c", DOCUMENTS_AT_ONCE, server.name], env=server.env, timeout=250
     )
     assert ran.stdout.split() == ["0"] * 4, ran.stderr
     text = server.settings.read_text()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ATTACH_TIMEOUT = 30.0
-"""Seconds until strace must have attached."""
+"""Seconds until strace must have attached, or ended."""
 
 
 @contextlib.contextmanager
@@ -36,4 +36,4 @@ def failing(pid: int, role: str, call: str, error: str) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(ATTACH_TIMEOUT)
