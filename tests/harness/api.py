@@ -4,11 +4,11 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
 from harness.certificate import write_certificate
 from harness.names import interface_name
+from harness.namespace import Namespace
 from wgbind import Server
 from wgbind.settings.paths import Paths
 
@@ -60,14 +60,18 @@ def listening(url: str) -> list[tuple[str, str]]:
 
 @contextmanager
 def running_api(folder: Path) -> Iterator[Api]:
-    """Run a server in this process, with its API on a TCP port of loopback, too."""
-    # An address of its own: on 127.0.0.1 another process may take a port that is free now.
-    address = str(ip_address("127.1.0.1") + secrets.randbits(23))
+    """Run a server in this process, with its API on a TCP port of loopback, too.
+
+    This thread is on a host of its own meanwhile: other processes of the tests, and their servers
+    with the same networks, are not.
+    """
+    address = "127.0.0.1"
     url = f"https://{address}:8443"
-    server = make_server(folder, *listening(url))
-    certificate, _ = write_certificate(server.paths.config_dir, address)
-    token, token_file = secrets.token_hex(32), server.paths.config_dir / "api.token"
-    token_file.touch(0o600)
-    token_file.write_text(f"{token}\n")
-    with server:
-        yield Api(server, url, token, token_file, certificate)
+    with Namespace("api") as host, host.inside():
+        server = make_server(folder, *listening(url))
+        certificate, _ = write_certificate(server.paths.config_dir, address)
+        token, token_file = secrets.token_hex(32), server.paths.config_dir / "api.token"
+        token_file.touch(0o600)
+        token_file.write_text(f"{token}\n")
+        with server:
+            yield Api(server, url, token, token_file, certificate)

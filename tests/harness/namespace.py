@@ -1,12 +1,13 @@
 """One network namespace as a host: run programs in it, plug veth pairs into it."""
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,8 @@ from typing_extensions import Self
 
 from harness.names import CONTROL_SOCKETS, namespace_name
 from harness.wait import PATIENCE, wait_until
+
+CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 GRACE = 3.0
 """Seconds that a namespace's processes get to end on SIGTERM before SIGKILL."""
@@ -77,6 +80,27 @@ class Namespace:
         _check(["ip", "netns", "del", self.name])
         for interface in self._interfaces:
             CONTROL_SOCKETS.joinpath(f"{interface}.sock").unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """Have this thread, and who is started by it, in the namespace until the block is left."""
+        outside = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.enter()
+            try:
+                yield
+            finally:
+                _set_namespace(outside)
+        finally:
+            os.close(outside)
+
+    def enter(self) -> None:
+        """Have this thread, and who is started by it, in the namespace from now on."""
+        descriptor = os.open(f"/var/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _set_namespace(descriptor)
+        finally:
+            os.close(descriptor)
 
     def owns(self, interface: str) -> None:
         """Remove the control socket of `interface` with the namespace: SIGKILL leaves it."""
@@ -228,6 +252,12 @@ def _failure(argv: Sequence[str], result: subprocess.CompletedProcess[str]) -> A
         f"{' '.join(argv)!r} exited {result.returncode}\n"
         f"--- stdout\n{result.stdout}\n--- stderr\n{result.stderr}"
     )
+
+
+def _set_namespace(descriptor: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(descriptor, CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 def _is_zombie(pid: str) -> bool:

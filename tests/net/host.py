@@ -1,7 +1,5 @@
 """A namespace that this process can call functions in."""
 
-import ctypes
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -10,8 +8,6 @@ from typing import ParamSpec, TypeVar
 from typing_extensions import Self
 
 from harness import Namespace
-
-CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,7 +21,7 @@ class Host(Namespace):
 
     def __enter__(self) -> Self:
         super().__enter__()
-        self._executor = ThreadPoolExecutor(1, initializer=_enter, initargs=(self.name,))
+        self._executor = ThreadPoolExecutor(1, initializer=self.enter)
         return self
 
     def __exit__(
@@ -52,13 +48,3 @@ class Host(Namespace):
     def mac(self, interface: str) -> str:
         """Return the hardware address of an interface."""
         return str(self.ip_json("link", "show", interface)[0]["address"])
-
-
-def _enter(name: str) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    descriptor = os.open(f"/var/run/netns/{name}", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if libc.setns(descriptor, CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), f"setns {name}")
-    finally:
-        os.close(descriptor)
