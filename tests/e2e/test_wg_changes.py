@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from harness import Client, Network, Topology, Wgbind, ping, reach, wg
 from wgbind.keys import PresharedKey, PrivateKey
 
@@ -225,7 +223,6 @@ def test_key_port_and_mark_go_into_the_files(topology: Topology, tmp_path: Path)
     assert server.peers() == []
 
 
-@pytest.mark.timeout(300)
 def test_ten_thousand_peers_of_one_setconf(topology: Topology, tmp_path: Path) -> None:
     server = Wgbind(topology.server, tmp_path)
     server.run("server", "init", server.name)

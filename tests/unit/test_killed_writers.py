@@ -25,7 +25,6 @@ def memory() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.mark.timeout(300)
 def test_two_hundred_kills_lose_nothing_and_leave_no_half(memory: Path) -> None:
     path, seed = memory / "wgbind.db", secrets.randbits(32)
     print(f"seed {seed}")
@@ -54,7 +53,6 @@ def test_a_document_that_is_cut_short_is_applied_or_not(
     assert min(map(int, ran.stdout.split())) > 5
 
 
-@pytest.mark.timeout(300)
 def test_twenty_writers_at_once_lose_no_update(
     initialised: Wgbind,
     private_dirs: dict[str, Path],

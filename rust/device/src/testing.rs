@@ -102,10 +102,13 @@ pub(crate) fn has_interface(name: &str) -> bool {
     sys::interface_index(name).is_some()
 }
 
+/// How long what must come to pass may take: others share the machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Waits for what must come to pass, but not at once: a child process that another test starts has
 /// our descriptors, too, until it executes its program.
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "in vain: {what}");
         thread::sleep(Duration::from_millis(5));

@@ -6,7 +6,7 @@ use wgbind_tunnel::{AllowedIpChange, PeerChange, PublicKey};
 
 use super::*;
 use crate::remote::PEERS_PAGE;
-use crate::testing::{Namespace, ip, run_isolated, wait_until, wait_until_gone};
+use crate::testing::{Namespace, PATIENCE, ip, run_isolated, wait_until, wait_until_gone};
 
 mod events;
 mod sharing;
@@ -84,15 +84,11 @@ fn packets_go_from_device_to_device() {
 
         let server = other.run(|| {
             let socket = UdpSocket::bind("10.7.0.2:0").expect("a socket");
-            socket
-                .set_read_timeout(Some(Duration::from_secs(10)))
-                .expect("a timeout");
+            socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
             socket
         });
         let client = UdpSocket::bind("10.7.0.1:0").expect("a socket");
-        client
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .expect("a timeout");
+        client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         client
             .connect(server.local_addr().expect("an address"))
             .expect("connected");
@@ -177,7 +173,7 @@ fn a_removed_interface_ends_the_device() {
         let device = open("wgd4");
         assert_eq!(device.wait(Some(Duration::ZERO)), None);
         ip("link del wgd4");
-        let ended = device.wait(Some(Duration::from_secs(5)));
+        let ended = device.wait(Some(PATIENCE));
         assert_eq!(ended, Some(Ended::InterfaceRemoved));
         let refused = device
             .set(DeviceChange::default())
@@ -307,7 +303,7 @@ fn a_thread_that_panics_ends_the_device() {
     run_isolated(|| {
         let device = open("wgd9");
         device.remote.fail();
-        let ended = device.wait(Some(Duration::from_secs(5)));
+        let ended = device.wait(Some(PATIENCE));
         assert_eq!(ended, Some(Ended::Failed("as a test wants it".to_owned())));
         assert!(device.snapshot().is_err());
         device.close();
@@ -315,7 +311,7 @@ fn a_thread_that_panics_ends_the_device() {
         let device = open("wgd9");
         let spawned = device.spawn_helper("helper", |_| panic!("so does a helper"));
         spawned.expect("a thread");
-        let ended = device.wait(Some(Duration::from_secs(5)));
+        let ended = device.wait(Some(PATIENCE));
         assert_eq!(ended, Some(Ended::Failed("so does a helper".to_owned())));
         device.close();
         wait_until_gone("wgd9");

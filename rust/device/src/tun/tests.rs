@@ -29,7 +29,7 @@ fn open_with(wanted: Features) -> Tun {
 /// Reads until a UDP packet comes; the kernel says hello to the network by itself.
 fn read_udp(tun: &mut Tun) -> PacketIn {
     let mut slots = [PacketIn::default()];
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + testing::PATIENCE;
     loop {
         let read = tun.read(&mut slots).expect("the interface is there");
         let packet = &slots[0].buffer[..slots[0].len];
@@ -97,7 +97,7 @@ fn packets(to: u16, payloads: &[Vec<u8>]) -> PacketsOut {
 fn listen() -> (UdpSocket, u16) {
     let socket = UdpSocket::bind((HERE, 0)).expect("a socket");
     socket
-        .set_read_timeout(Some(Duration::from_secs(5)))
+        .set_read_timeout(Some(testing::PATIENCE))
         .expect("a timeout");
     let port = socket.local_addr().expect("an address").port();
     (socket, port)

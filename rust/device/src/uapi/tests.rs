@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::features::Features;
 use crate::handed::Handed;
 use crate::name::InterfaceName;
-use crate::testing::{TemporaryDirectory, run_isolated, wait_until, wait_until_gone};
+use crate::testing::{PATIENCE, TemporaryDirectory, run_isolated, wait_until, wait_until_gone};
 use crate::tun::Tun;
 
 const NAME: &str = "wgu0";
@@ -58,9 +58,7 @@ struct Connection(BufReader<UnixStream>);
 impl Connection {
     fn open(path: &Path) -> Self {
         let stream = UnixStream::connect(path).expect("connected");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .expect("a timeout");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         Self(BufReader::new(stream))
     }
 
@@ -230,11 +228,7 @@ fn very_many_allowed_ips_take_little_time() {
         assert_eq!(set(path, &lines), OK);
         let got = get(path);
         assert_eq!(got.matches("\nallowed_ip=").count(), 255 * 256 * 2);
-        assert!(
-            start.elapsed() < Duration::from_secs(10),
-            "{:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
     });
 }
 
@@ -393,7 +387,7 @@ fn a_directory_that_others_may_write_to_is_refused() {
 fn removing_the_file_ends_the_device() {
     with_device(|device, path| {
         fs::remove_file(path).expect("removed");
-        let ended = device.wait(Some(Duration::from_secs(5)));
+        let ended = device.wait(Some(PATIENCE));
         assert_eq!(ended, Some(Ended::SocketRemoved));
         wait_until_gone(NAME);
     });
@@ -401,7 +395,7 @@ fn removing_the_file_ends_the_device() {
     with_device(|device, path| {
         fs::remove_file(path).expect("removed");
         fs::write(path, "another's").expect("written");
-        let ended = device.wait(Some(Duration::from_secs(5)));
+        let ended = device.wait(Some(PATIENCE));
         assert_eq!(ended, Some(Ended::SocketRemoved));
         device.close();
         assert!(path.exists());
@@ -442,7 +436,7 @@ fn what_is_handed_over_is_used() {
         assert_eq!(set(&path, "fwmark=7"), OK);
         assert!(get(&path).contains("\nfwmark=7\n"));
         fs::remove_file(&path).expect("removed");
-        let ended = device.wait(Some(Duration::from_secs(5)));
+        let ended = device.wait(Some(PATIENCE));
         assert_eq!(ended, Some(Ended::SocketRemoved));
         drop(device);
         wait_until_gone(NAME);
