@@ -98,7 +98,7 @@ def test_a_mistake_is_named_by_its_line_and_nothing_is_added(
     [
         ("name", "a", "b", "a"),
         ("name,public_key", f"a,{KEY}", "b,", f"c,{KEY}"),
-        ("name,route", "a,192.168.0.0/16", "b,", "c,192.168.7.0/24"),
+        ("name,route", "a,192.168.0.0/16", "b,", "c,192.168.0.0/16"),
     ],
 )
 def test_what_two_lines_claim(server: Server, tmp_path: Path, lines: tuple[str, ...]) -> None:
