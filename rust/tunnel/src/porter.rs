@@ -265,7 +265,8 @@ mod tests {
             assert!(out.datagrams.runs.iter().all(|run| run.range.len() == 64));
             cookies += out.datagrams.runs.len();
         }
-        assert!((1..1_000).contains(&cookies), "{cookies} in 0.2 s");
+        // 500 at once, and 5,000 a second.
+        assert!((1..=1_500).contains(&cookies), "{cookies} in 0.2 s");
         let identified = porter.drops().handshake;
         assert!(identified < 100, "{identified}");
 
