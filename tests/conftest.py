@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ from harness import Network, Topology, leftovers, start_network
 
 # Schemathesis needs Python 3.11.
 collect_ignore = [] if sys.version_info >= (3, 11) else ["e2e/test_api_schema.py"]
+
+# Who runs the tests in the background may have them ignore it, and all that they start, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

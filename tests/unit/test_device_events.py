@@ -87,8 +87,11 @@ with Device({interface_name()!r}, control_socket=False) as device:
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as reader:
-        assert reader.stdout is not None
-        assert reader.stdout.readline() == "ready\n"
-        reader.send_signal(signal.SIGINT)
-        _, said = reader.communicate(timeout=60)
+        try:
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == "ready\n"
+            reader.send_signal(signal.SIGINT)
+            _, said = reader.communicate(timeout=60)
+        finally:
+            reader.kill()
     assert "KeyboardInterrupt" in said
