@@ -181,8 +181,9 @@ class Node:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What the host refused so far; it is tried again."""
-        return self._problems
+        """What the host refused so far, which is tried again, and what of `wg` is not kept."""
+        found = (*self._problems, *self._adoption.problems, *self._reconciler.problems())
+        return tuple(dict.fromkeys(found))
 
     def configuration(self) -> Configuration:
         """Return the settings and the private key that it works by.
@@ -227,7 +228,7 @@ class Node:
                 self._started_at,
                 device,
                 self.firewall(),
-                (*self._problems, *self._reconciler.problems()),
+                self.problems,
             ),
         )
 
@@ -316,12 +317,12 @@ class Node:
     def _converge(self, how: Callable[[], Sequence[str]]) -> tuple[str, ...]:
         with self._converging:
             try:
-                problems = (*self._apply(how), *self._adoption.problems)
+                problems = tuple(self._apply(how))
             except WgbindError as error:
                 problems = (str(error),)
             self._note(problems)
             self._unapplied = False
-            return (*problems, *self._reconciler.problems())
+            return self.problems
 
     def _apply(self, how: Callable[[], Sequence[str]]) -> Sequence[str]:
         """Take over what others changed and apply what should be; anew if they change more."""
