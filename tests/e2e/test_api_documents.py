@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from e2e.ways import WAYS, by
-from harness import Api, make_server, running_api
+from harness import Api
 from wgbind import (
     ConflictError,
     Document,
@@ -29,17 +29,6 @@ BEFORE: dict[str, Any] = {
     },
     "peers": {"old": {}, "site": {"routed_networks": ["192.168.7.0/24"]}},
 }
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    with running_api(tmp_path_factory.mktemp("documents")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def stopped(tmp_path_factory: pytest.TempPathFactory) -> Server:
-    return make_server(tmp_path_factory.mktemp("stopped"))
 
 
 @pytest.fixture(params=WAYS)

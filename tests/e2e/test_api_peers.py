@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from e2e.ways import WAYS, by
-from harness import Api, make_server, running_api
+from harness import Api, make_server
 from wgbind import (
     ConflictError,
     InputError,
@@ -29,17 +29,6 @@ from wgbind import (
     connect_async,
 )
 from wgbind.settings.client import ClientOverrides
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    with running_api(tmp_path_factory.mktemp("api")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def stopped(tmp_path_factory: pytest.TempPathFactory) -> Server:
-    return make_server(tmp_path_factory.mktemp("stopped"))
 
 
 @pytest.fixture(params=WAYS)

@@ -13,7 +13,7 @@ from schemathesis import checks
 from schemathesis.generation.modes import GenerationMode
 from schemathesis.specs.openapi import checks as openapi_checks
 
-from harness import Api, running_api
+from harness import Api
 from wgbind.api.document import openapi_document
 
 SCHEMA = schemathesis.openapi.from_dict(json.loads(openapi_document()))
@@ -34,12 +34,6 @@ CHECKS = [
     openapi_checks.response_schema_conformance,
     openapi_checks.unsupported_method,
 ]
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    with running_api(tmp_path_factory.mktemp("schema")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

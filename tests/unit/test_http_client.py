@@ -17,7 +17,7 @@ from wgbind.api.http_client import HttpClient
 from wgbind.errors import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 CALL = Call("POST", "/x", lambda body, _: body, body='"ü"')
@@ -25,11 +25,24 @@ ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nETag: 7\r\n\r\n"
 
 
 @contextmanager
+def serving(path: Path, serve: Callable[[socket.socket], None]) -> Iterator[None]:
+    """Listen, and serve in a thread, which is to end by itself."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        listening.settimeout(60)
+        thread = Thread(target=serve, args=(listening,))
+        thread.start()
+        yield
+        thread.join()
+
+
+@contextmanager
 def server(path: Path, answers: Sequence[Sequence[bytes]]) -> Iterator[list[bytes]]:
     """Answer on one connection after the other, then close it; give the requests that came."""
     requests: list[bytes] = []
 
-    def serve() -> None:
+    def serve(listening: socket.socket) -> None:
         for connection in answers:
             accepted, _ = listening.accept()
             with accepted:
@@ -40,14 +53,8 @@ def server(path: Path, answers: Sequence[Sequence[bytes]]) -> Iterator[list[byte
                     requests.append(request)
                     accepted.sendall(answer)
 
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(path))
-        listening.listen()
-        listening.settimeout(60)
-        thread = Thread(target=serve)
-        thread.start()
+    with serving(path, serve):
         yield requests
-        thread.join()
 
 
 @pytest.fixture
@@ -80,21 +87,15 @@ def test_one_that_the_server_closed_is_not(path: Path) -> None:
 def test_who_is_refused_before_all_is_sent_hears_it(path: Path) -> None:
     refusal = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno"
 
-    def refuse() -> None:
+    def refuse(listening: socket.socket) -> None:
         accepted, _ = listening.accept()
         with accepted:
             accepted.sendall(refusal)
 
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(path))
-        listening.listen()
-        listening.settimeout(60)
-        thread = Thread(target=refuse)
-        thread.start()
+    with serving(path, refuse):
         client = HttpClient(Gate(path))
         # More than the kernel keeps for who does not read.
         answer = client.request(replace(CALL, body="x" * (1 << 24)))
-        thread.join()
     assert (answer.status, answer.content) == (403, b"no")
     assert client._idle == []
 
@@ -103,25 +104,18 @@ def test_who_is_refused_before_all_is_sent_hears_it(path: Path) -> None:
 def test_a_stream_that_breaks_off_is_not_its_end(path: Path, end: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
-    def serve() -> None:
+    def serve(listening: socket.socket) -> None:
         accepted, _ = listening.accept()
         with accepted:
             accepted.recv(1000)
             accepted.sendall(head + b"d\r\n: listening\n\n\r\n" + end)
 
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(path))
-        listening.listen()
-        listening.settimeout(60)
-        thread = Thread(target=serve)
-        thread.start()
-        with EventStream(Gate(path)) as events:
-            if end.startswith(b"0"):
-                assert list(events) == []
-            else:
-                with pytest.raises(StateError, match="does not answer"):
-                    next(events)
-        thread.join()
+    with serving(path, serve), EventStream(Gate(path)) as events:
+        if end.startswith(b"0"):
+            assert list(events) == []
+        else:
+            with pytest.raises(StateError, match="does not answer"):
+                next(events)
 
 
 @pytest.mark.parametrize("answer", [b"", ANSWER + b"tr", b"nonsense\r\n\r\n"])

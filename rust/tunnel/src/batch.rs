@@ -99,6 +99,21 @@ impl Default for DatagramIn {
     }
 }
 
+impl DatagramIn {
+    /// Where it came from, and which of our addresses it was sent to.
+    pub(crate) fn from(&self) -> Endpoint {
+        Endpoint {
+            address: self.source,
+            local: self.local,
+        }
+    }
+
+    /// The datagrams of the train. One without payload is a train without segments.
+    pub(crate) fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
+        self.buffer[..self.len].chunks(self.segment_size.max(1))
+    }
+}
+
 /// A slot for one read from a TUN device: an IP packet, or a TCP or UDP
 /// super-packet that its virtio header says how to split.
 #[derive(Debug)]

@@ -92,13 +92,8 @@ impl Porter {
     /// Takes datagrams from UDP.
     pub fn handle_datagrams(&mut self, batch: &[DatagramIn], now: Now, out: &mut Outbox) {
         for slot in batch {
-            let from = Endpoint {
-                address: slot.source,
-                local: slot.local,
-            };
-            let train = &slot.buffer[..slot.len];
-            for datagram in train.chunks(slot.segment_size.max(1)) {
-                self.handle_datagram(datagram, from, slot.ecn, now, out);
+            for datagram in slot.datagrams() {
+                self.handle_datagram(datagram, slot.from(), slot.ecn, now, out);
             }
         }
         self.count(out);
