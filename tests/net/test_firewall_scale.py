@@ -84,6 +84,6 @@ def test_small_transactions_make_the_same_table(
         monkeypatch.setattr(nftables, "TRANSACTION", size)
         with host.call(Firewall, "wg0") as firewall:
             firewall.apply(wanted)
-        listings.append(sorted(host.run(["nft", "list", "ruleset"]).stdout.splitlines()))
+        listings.append(sorted(host.run(["nft", "-s", "list", "ruleset"]).stdout.splitlines()))
         host.run(["nft", "flush", "ruleset"])
     assert listings[0] == listings[1]
