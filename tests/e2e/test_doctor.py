@@ -1,7 +1,7 @@
 """`wgbind doctor` against firewalls of others: what it calls blocking blocks, what it says mends.
 
-Each is written as the program would write it, into the network of the end-to-end tests; the
-judges are packets of client A.
+Those of ufw and firewalld are captured from them (tests/firewalls), Docker's are written as it
+writes them; the judges are packets of client A.
 """
 
 import json
@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from harness import Network, Topology, Wgbind, ping
+
+FIREWALLS = Path(__file__).parents[1] / "firewalls"
 
 NATIVE = """
 table inet mine {
@@ -35,54 +37,6 @@ table inet mine {
         tcp dport 443 accept
         reject with icmpx type admin-prohibited
     }
-}
-"""
-
-UFW = """
-table ip filter {
-    chain ufw-before-input { ct state established,related accept; iifname "lo" accept; }
-    chain ufw-user-input { tcp dport 22 accept; }
-    chain ufw-before-forward { ct state established,related accept; }
-    chain ufw-user-forward { }
-    chain INPUT {
-        type filter hook input priority 0; policy drop;
-        jump ufw-before-input
-        jump ufw-user-input
-    }
-    chain FORWARD {
-        type filter hook forward priority 0; policy drop;
-        jump ufw-before-forward
-        jump ufw-user-forward
-    }
-}
-"""
-
-FIREWALLD = """
-table inet firewalld {
-    chain filter_INPUT {
-        type filter hook input priority 10; policy accept;
-        ct state { established, related } accept
-        ct status dnat accept
-        iifname "lo" accept
-        ct state invalid drop
-        jump filter_INPUT_ZONES
-        reject with icmpx type admin-prohibited
-    }
-    chain filter_INPUT_ZONES { iifname "lan" goto filter_IN_public; goto filter_IN_public; }
-    chain filter_IN_public {
-        tcp dport 22 ct state { new, untracked } accept
-        meta l4proto { icmp, ipv6-icmp } accept
-    }
-    chain filter_FORWARD {
-        type filter hook forward priority 10; policy accept;
-        ct state { established, related } accept
-        ct status dnat accept
-        iifname "lo" accept
-        ct state invalid drop
-        jump filter_FORWARD_ZONES
-        reject with icmpx type admin-prohibited
-    }
-    chain filter_FORWARD_ZONES { }
 }
 """
 
@@ -116,6 +70,11 @@ table inet others {
 """
 
 
+def captured(file: str) -> str:
+    """Return rules that a firewall itself had made."""
+    return (FIREWALLS / file).read_text()
+
+
 def diagnose(server: Wgbind, code: int | None = None) -> list[dict[str, Any]]:
     result = server.run("doctor", server.name, "--json", check=False)
     findings: list[dict[str, Any]] = json.loads(result.stdout)
@@ -125,14 +84,28 @@ def diagnose(server: Wgbind, code: int | None = None) -> list[dict[str, Any]]:
     return [finding for finding in findings if "buffers" not in finding["problem"]]
 
 
+REFUSED = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], 7), timeout=float(sys.argv[2])).close()
+except ConnectionRefusedError:
+    print("refused")
+except OSError as error:
+    print(error)
+"""
+
+
 def reaches(network: Network, *, lan: bool, server: bool) -> bool:
-    """Whether A reaches the network behind the server, and the server in the tunnel, as told."""
-    return all(
-        # An answer may take its time on a busy machine; where none is to come, none does later.
-        (ping(network.hosts.a, address, count=2, deadline=30 if wanted else 1).received > 0)
-        is wanted
-        for address, wanted in ((network.hosts.lan_host.ipv4, lan), (network.ipv4, server))
-    )
+    """Whether A reaches the network behind the server, and the server in the tunnel, as told.
+
+    The one by TCP, which the host there refuses; the other by ping, which ufw lets through.
+    """
+    # An answer may take its time on a busy machine; where none is to come, none does later.
+    there, here = ("30" if lan else "1"), (30.0 if server else 1.0)
+    connect = ["python3", "-c", REFUSED, network.hosts.lan_host.ipv4, there]
+    refused = network.hosts.a.run(connect).stdout == "refused\n"
+    answered = ping(network.hosts.a, network.ipv4, count=2, deadline=here).received > 0
+    return (refused, answered) == (lan, server)
 
 
 def test_rules_that_are_not_about_us_are_no_findings(network: Network) -> None:
@@ -147,54 +120,72 @@ def test_rules_that_are_not_about_us_are_no_findings(network: Network) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "rules", "works"),
+    ("tables", "loads", "works"),
     [
-        ("inet mine", NATIVE, (False, False)),
-        ("ip filter", UFW, (False, False)),
-        ("inet firewalld", FIREWALLD, (False, True)),
+        (["inet mine"], {"nft -f -": NATIVE}, (False, False)),
+        (
+            ["ip filter", "ip6 filter"],
+            {
+                "iptables-restore": captured("ufw-0.36.2.v4.rules"),
+                "ip6tables-restore": captured("ufw-0.36.2.v6.rules"),
+            },
+            (False, True),
+        ),
+        (["inet firewalld"], {"nft -f -": captured("firewalld-1.3.3.nft")}, (False, True)),
     ],
     ids=["native", "ufw", "firewalld"],
 )
 def test_what_blocks_is_named_and_mended(
-    network: Network, table: str, rules: str, works: tuple[bool, bool]
+    network: Network, tables: list[str], loads: dict[str, str], works: tuple[bool, bool]
 ) -> None:
     host, server = network.hosts.server, network.server
-    host.run(["nft", "-f", "-"], text=rules)
     try:
+        for command, rules in loads.items():
+            host.run(command.split(), text=rules)
         findings = diagnose(server, 1)
-        assert all(finding["blocks"] for finding in findings)
-        assert all(f"of table {table}" in finding["problem"] for finding in findings)
-        about = " ".join(finding["problem"] for finding in findings)
-        assert "drops what clients send to UDP port 51820" in about
-        assert "drops what peers send to other networks" in about
+        problems = [finding["problem"] for finding in findings]
+        assert [finding["blocks"] for finding in findings] == [
+            " drops " in each for each in problems
+        ]
+        for table in tables:
+            about = " ".join(each for each in problems if f"of table {table} " in each)
+            assert "drops what peers send to other networks" in about
+            assert "drops what clients send to UDP port 51820" in about
+        assert all(any(f"of table {table} " in each for table in tables) for each in problems)
         assert reaches(network, lan=works[0], server=works[1])
         for remedy in dict.fromkeys(finding["remedy"] for finding in findings):
-            for command in as_nft(remedy, server.name):
-                host.run(command)
+            for argv in as_nft(remedy, server.name):
+                host.run(argv)
         assert diagnose(server, 0) == []
         assert reaches(network, lan=True, server=True)
     finally:
-        host.run(["nft", "delete", "table", *table.split()])
+        for table in tables:
+            host.run(["nft", f"add table {table}; delete table {table}"])
 
 
 def as_nft(remedy: str, name: str) -> list[list[str]]:
-    """Return what a remedy does, for the programs that are not there."""
+    """Return what a remedy does, as seen of the programs, which are not there."""
     trusted = f"firewall-cmd --permanent --zone=trusted --add-interface={name}"
     inserted = {
-        "ufw allow 51820/udp": ["ip filter ufw-user-input udp dport 51820"],
-        f"ufw allow in on {name}": [f"ip filter ufw-user-input iifname {name}"],
-        f"ufw route allow in on {name}": [f"ip filter ufw-user-forward iifname {name}"],
+        "ufw allow 51820/udp": ufw("user-input udp dport 51820 accept"),
+        f"ufw allow in on {name}": ufw(f"user-input iifname {name} accept"),
+        f"ufw route allow in on {name}": ufw(f"user-forward iifname {name} accept"),
         "firewall-cmd --permanent --add-port=51820/udp && firewall-cmd --reload": [
-            "inet firewalld filter_IN_public udp dport 51820"
+            "inet firewalld filter_IN_public_allow udp dport 51820 accept"
         ],
         f"{trusted} && firewall-cmd --reload": [
-            f"inet firewalld filter_INPUT_ZONES iifname {name}",
-            f"inet firewalld filter_FORWARD_ZONES iifname {name}",
+            f"inet firewalld filter_INPUT_ZONES iifname {name} accept",
+            f"inet firewalld filter_FORWARD_ZONES iifname {name} accept",
         ],
     }
     if remedy in inserted:
-        return [["nft", f"insert rule {each} accept"] for each in inserted[remedy]]
+        return [["nft", f"insert rule {each}"] for each in inserted[remedy]]
     return [shlex.split(remedy)]
+
+
+def ufw(rule: str) -> list[str]:
+    """Return a rule of ufw for IPv4 and IPv6."""
+    return [f"ip filter ufw-{rule}", f"ip6 filter ufw6-{rule}"]
 
 
 def test_docker_and_its_remedy(network: Network) -> None:

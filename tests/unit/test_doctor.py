@@ -126,6 +126,25 @@ def test_answers_pass_where_what_is_new_does_not() -> None:
         assert judged(rule, policy="drop", packet=established) is None
 
 
+def test_what_may_return_leaves_the_rest_of_its_chain_unsure() -> None:
+    jump, unknown = {"jump": {"target": "other"}}, match(meta("mark"), 1)
+    returning = {"other": [[unknown, {"return": None}], [DROP]]}
+    assert judged([jump], others=returning) == (2, False)
+    assert judged([jump], others={"other": [[unknown, {"return": None}]]}, policy="drop") == (
+        None,
+        True,
+    )
+    # ufw-not-local lets return what is for this host, and drops the rest.
+    kind = {"xt": {"type": "match", "name": "addrtype"}}
+    own = replace(PACKET, oif="")
+    assert judged([kind, {"return": None}], [DROP], packet=own) is None
+    assert judged([kind, {"return": None}], [DROP]) == (1, False)
+    assert judged([kind, DROP], packet=own) is None
+    local = match({"fib": {"result": "type", "flags": ["daddr"]}}, "local")
+    assert judged([local, DROP], packet=own) == (0, True)
+    assert judged([local, DROP]) is None
+
+
 def test_tables_of_our_own_are_passed_over() -> None:
     chain = {**TABLE, "name": "base", "type": "filter", "hook": "forward", "policy": "drop"}
     assert len(list(Ruleset([{"chain": chain}]).culprits(PACKET))) == 1

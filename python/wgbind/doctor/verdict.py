@@ -7,7 +7,7 @@ Each match is true, false or unknown, such as of the address of a client that ha
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -134,6 +134,7 @@ class _Walk:
         if depth > MAX_DEPTH:
             return "continue"
         family, table = self._key
+        left_before = False
         for rule in self._ruleset.rules[family, table, name]:
             matched: bool | None = True
             for statement in rule["expr"]:
@@ -144,6 +145,9 @@ class _Walk:
                 if truth is None:
                     matched = None
                 outcome = self._verdict(kind, value, matched, rule, depth)
+                left_before |= kind == "return" and matched is None
+                if self.result is not None and left_before:
+                    self.result = replace(self.result, certain=False)
                 if outcome != "continue":
                     return outcome
         return "continue"
@@ -190,6 +194,10 @@ class _Walk:
             if value.get("name") in {"conntrack", "state"}:
                 accepts = any("accept" in each for each in expression)
                 return accepts and self._packet.state == "established"
+            # Of the type of an address, that what is for this host returns, before a rule that
+            # drops the rest (ufw-not-local).
+            if value.get("name") == "addrtype" and any("return" in each for each in expression):
+                return self._packet.oif == "" or None
             return None
         if kind != "match":
             return True
@@ -219,6 +227,8 @@ class _Walk:
             # No packet of ours was redirected: its status is none that rules ask for.
             known = {"state": packet.state, "direction": self._direction(), "status": ""}
             return known.get(value["key"])
+        if kind == "fib" and value == {"result": "type", "flags": ["daddr"]}:
+            return "local" if packet.oif == "" else "unicast"
         if kind == "payload" and "field" in value:
             return self._payload(value["protocol"], value["field"])
         return None
