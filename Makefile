@@ -122,6 +122,7 @@ audit: $(VENV)/.lint $(VENV)/.audit ## check the dependencies against the adviso
 	$(BIN)/pip-audit --progress-spinner off --strict .
 
 .PHONY: bench
+bench: PROGRAMS += fping:fping
 bench: .test-programs $(VENV)/.test $(VENV)/.wheel $(BIN)/wireguard-go $(BIN)/load $(BIN)/boringtun-cli $(BIN)/gotatun ## measure wgbind beside wireguard-go and others (ARGS=--help)
 	PYTHONPATH=tests $(ISOLATED) $(BIN)/python benches/run.py $(ARGS)
 
