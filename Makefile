@@ -160,7 +160,7 @@ FUZZ := PYTHONPATH=tests $(BIN)/python fuzz/texts.py $(TARGET)
 $(VENV)/.fuzz: $(VENV)/.test $(VENV)/.wheel
 	$(BIN)/pip install --quiet --group fuzz
 else
-FUZZ := RUSTUP_TOOLCHAIN=nightly $(BIN)/cargo-fuzz run --sanitizer none $(TARGET)
+FUZZ := RUSTC_WRAPPER=$(CURDIR)/fuzz/rustc.sh RUSTUP_TOOLCHAIN=nightly $(BIN)/cargo-fuzz run $(TARGET)
 FUZZ_END := --
 $(VENV)/.fuzz: $(BIN)/cargo-fuzz
 endif

@@ -90,10 +90,8 @@ fn check(coalescer: &mut Coalescer, packets: &[Vec<u8>]) {
     let mut out = Vec::new();
     for (header, ranges) in plan {
         assert_eq!(VirtioHeader::parse(&header.encode()), Some(header));
-        let mut bytes: Vec<u8> = ranges
-            .iter()
-            .flat_map(|range| buffer[range.clone()].to_vec())
-            .collect();
+        let ranged = ranges.iter().map(|range| &buffer[range.clone()]);
+        let mut bytes = ranged.collect::<Vec<_>>().concat();
         let len = bytes.len();
         if ranges.len() > 1 {
             assert!(len <= 65_535 && ranges.len() <= 64);
