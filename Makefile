@@ -22,7 +22,7 @@ PACKAGED := Cargo.toml Cargo.lock pyproject.toml README.md LICENSE \
 
 # A host of its own for the tests: what they do to interfaces, routes, nftables and /run stays in
 # it, nothing outlives it, and where user namespaces are allowed nobody has to be root.
-ISOLATED := unshare $(if $(ROOT),,--map-root-user) --net --mount --pid --fork --kill-child \
+ISOLATED := PATH=$$PATH:/usr/sbin:/sbin unshare $(if $(ROOT),,--map-root-user) --net --mount --pid --fork --kill-child \
 	--mount-proc sh -c 'mount -t tmpfs tmpfs /run && ip link set lo up && exec "$$@"' isolated
 
 # netns.sh writes this setting, which only the first network namespace has. It pauses by waiting for
@@ -53,7 +53,7 @@ stop: ## stop server SERVER (wg0) and restore what it changed on the host
 wheel: $(VENV)/.wheel ## build the wheel into dist/ and install it in .venv
 
 .PHONY: test
-test: test-rust test-python ## run all tests, Rust and Python
+test: .test-programs test-rust test-python ## run all tests, Rust and Python
 
 .PHONY: test-rust
 test-rust: ## run the Rust tests, then the simulation on a virtual clock
@@ -62,7 +62,6 @@ test-rust: ## run the Rust tests, then the simulation on a virtual clock
 
 .PHONY: test-python
 test-python: .test-programs $(VENV)/.test $(VENV)/.wheel $(BIN)/wireguard-go ## run the Python tests on the built wheel
-	@$(ISOLATED) true || { echo "error: the tests need root or user namespaces: run \`sudo make test\`" >&2; exit 1; }
 	$(ISOLATED) $(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile tests
 
 .PHONY: test-long
@@ -86,7 +85,7 @@ fuzz-merge: $(VENV)/.fuzz ## make the corpus of TARGET (not toml, wg_quick) anew
 test-netns: PROGRAMS += ncat:ncat ping6:iputils-ping
 test-netns: .test-programs $(VENV)/.wheel $(BIN)/wireguard-go ## run wireguard-go's own netns.sh on NETNS_PROGRAM (wgbind-device)
 	$(ISOLATED) bash -c '$(MESSAGE_COST) && "$$@" < <(sleep infinity)' netns bash \
-		"$$(cd tests/wireguard-go && go list -m -f '{{.Dir}}' golang.zx2c4.com/wireguard)/tests/netns.sh" \
+		"$$(cd tests/wireguard-go && PATH=$(BIN):$$PATH go list -m -f '{{.Dir}}' golang.zx2c4.com/wireguard)/tests/netns.sh" \
 		$(BIN)/$(NETNS_PROGRAM)
 
 .PHONY: lint
@@ -174,8 +173,8 @@ $(VENV)/.audit: $(VENV)/.tools pyproject.toml
 	touch $@
 
 $(BIN)/wireguard-go: $(VENV)/.tools tests/wireguard-go/go.mod tests/wireguard-go/go.sum
-	@command -v go >/dev/null || { echo "error: no go: the tests build wireguard-go with Go 1.24 or newer" >&2; exit 1; }
-	cd tests/wireguard-go && CGO_ENABLED=0 go build -trimpath -o $@ golang.zx2c4.com/wireguard
+	(cd tests/wireguard-go && go list -m) >/dev/null 2>&1 || $(BIN)/pip install --quiet --group go
+	cd tests/wireguard-go && PATH=$(BIN):$$PATH CGO_ENABLED=0 go build -trimpath -o $@ golang.zx2c4.com/wireguard
 	touch $@
 
 $(BIN)/load: $(VENV)/.tools $(wildcard benches/load/Cargo.* benches/load/src/*.rs)
@@ -190,15 +189,19 @@ $(BIN)/gotatun: $(VENV)/.tools
 	cargo install --quiet --locked --version 0.10.2 --root $(VENV) gotatun-cli
 	touch $@
 
-# Each program and the Debian package that has it; root installs what is missing, others are told.
+# Each program and the Debian package that has it.
 PROGRAMS = ip:iproute2 iperf3:iperf3 iptables:iptables nft:nftables ping:iputils-ping ss:iproute2 \
 	strace:strace sysctl:procps unshare:util-linux wg:wireguard-tools
 
+# Who may not use sudo is told what root has to install.
 .PHONY: .test-programs
 .test-programs:
 	@missing=; for program in $(PROGRAMS); do \
 		PATH=$$PATH:/usr/sbin:/sbin command -v "$${program%%:*}" >/dev/null || missing+=" $${program##*:}"; \
 	done; \
 	[ -z "$$missing" ] || { \
-		$(if $(ROOT),apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing, \
-		echo "error: programs are missing; run: sudo apt-get install$$missing" >&2; exit 1); }
+		$(if $(ROOT),,$(SUDO) true 2>/dev/null && )$(SUDO) apt-get -qq update && \
+		$(SUDO) DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing; \
+	} || { echo "error: programs are missing; as root run: apt-get install$$missing" >&2; exit 1; }
+	@$(ISOLATED) true 2>/dev/null || { \
+		echo "error: the tests need root or user namespaces: run \`sudo make test\`" >&2; exit 1; }
