@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.wait import wait_until
+
 ATTACH_TIMEOUT = 30.0
 """Seconds until strace must have attached, or ended."""
 
@@ -22,8 +24,7 @@ def failing(pid: int, role: str, call: str, error: str) -> Iterator[None]:
         call: The system call, such as "sendmmsg".
         error: Its error, such as "ENOBUFS".
     """
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    (thread,) = (task for task in tasks if (task / "comm").read_text().startswith(role))
+    thread = _thread(pid, role)
     inject = f"inject={call}:error={error}"
     argv = ["strace", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject]
     process = subprocess.Popen([*argv, "-p", thread.name])
@@ -37,3 +38,18 @@ def failing(pid: int, role: str, call: str, error: str) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(ATTACH_TIMEOUT)
+
+
+def _thread(pid: int, role: str) -> Path:
+    """Wait for the thread, which gives itself its name; others may end meanwhile."""
+    found: list[Path] = []
+
+    def is_there() -> bool:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            names = Path(f"/proc/{pid}/task").glob("*/comm")
+            found[:] = [name.parent for name in names if name.read_text().startswith(role)]
+        return bool(found)
+
+    wait_until(is_there, f"the thread {role} of {pid}", ATTACH_TIMEOUT)
+    (thread,) = found
+    return thread
