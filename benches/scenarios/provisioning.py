@@ -4,6 +4,9 @@ The ends of the transfer run in the session of the benchmark, on the same cores.
 has autogroups (sched(7)) a nice value counts only within a session, so each way is measured twice:
 in that session, and in one of its own, as of somebody who is logged in beside it. The server has
 one of its own in any case.
+
+Unlimited, the transfer takes all of a machine with two cores, and gives what the work takes. Over a
+line of 1 Gbit/s, as rented servers have, it is full when a part of them is in use.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import resource
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +38,9 @@ DATA_PATH = ("worker", "handshakes")
 
 EVENTS = 1500
 """Of a thousand peers that come and 500 that go; what changes of the others is not the device's."""
+
+GIGABIT = ("tbf", "rate", "1gbit", "burst", "256kb", "latency", "10ms")
+"""The queue of a line (tc-tbf(8)) at the client's end: it does not make up for lost time."""
 
 LISTEN = f"""
 import json, sys, time
@@ -107,6 +114,7 @@ def rates(way: str, network: Network, place: Path, seconds: float, *, session: b
     without = (start.rate_until(begin) + end.rate_until(last)) / 2
     label = f"{way}, own session" if session else way
     return {
+        f"{label}: rate without (Gbit/s)": without * 8 / 1e9,
         f"{label}: of the rate without (%)": 100 * begin.rate_until(end) / without,
         f"{label} (s)": end.at - begin.at,
         f"{label}: CPU of the commands (s)": commands,
@@ -131,13 +139,15 @@ def events(way: str, network: Network, place: Path) -> Figures:
     }
 
 
-def measure(_pair: Pair, seconds: float) -> Figures:
-    """Transfer to the server, and let each way of provisioning work meanwhile."""
+def measure(_pair: Pair, seconds: float, *, line: tuple[str, ...] = ()) -> Figures:
+    """Transfer to the server over a `line`, and let each way of provisioning work meanwhile."""
     figures: dict[str, float] = {}
     # The server ends with its host, before its folder goes.
     with tempfile.TemporaryDirectory() as name, Topology() as hosts:
         folder = Path(name)
         network = start_network(hosts, folder)
+        if line:
+            hosts.a.run(["tc", "qdisc", "add", "dev", "uplink", "root", *line])
         for way in WAYS:
             for session in (False, True):
                 place = folder / f"{way}{session}"
@@ -148,4 +158,8 @@ def measure(_pair: Pair, seconds: float) -> Figures:
     return figures
 
 
-SCENARIOS = [Scenario("provisioning", measure, (Pair(WGBIND_SERVER, GO),))]
+PAIRS = (Pair(WGBIND_SERVER, GO),)
+SCENARIOS = [
+    Scenario("provisioning", measure, PAIRS),
+    Scenario("provisioning-1gbit", partial(measure, line=GIGABIT), PAIRS),
+]

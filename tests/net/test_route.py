@@ -8,7 +8,7 @@ from harness import interface_name
 from net.host import Host
 from wgbind.errors import ConflictError, NetworkError
 from wgbind.net.interface import converge_interface
-from wgbind.net.route import Route, converge_routes, remove_routes
+from wgbind.net.route import Route, change_routes, converge_routes, remove_routes
 from wgbind.settings.address import parse_interface_address
 
 ADDRESSES = (parse_interface_address("10.77.0.1/24"), parse_interface_address("fd77::1/64"))
@@ -45,6 +45,23 @@ def test_routes_lead_to_what_is_behind_peers(host: Host, tun: str) -> None:
     assert removed == ["route 10.90.0.0/16 removed"]
     assert len(host.call(converge_routes, tun, [])) == 2
     assert routes(host, "dev", tun) == set()
+
+
+def test_some_routes_are_changed_beside_the_others(host: Host, tun: str) -> None:
+    host.call(converge_routes, tun, into(tun, *BEHIND))
+    come, gone = into(tun, "10.91.0.0/16"), into(tun, *BEHIND[::2])
+    changes = host.call(change_routes, tun, come, gone)
+    assert changes == [
+        "route 10.91.0.0/16 added",
+        "route 10.90.0.0/16 removed",
+        "route fd90::/48 removed",
+    ]
+    assert routes(host, "dev", tun) == {"10.91.0.0/16", "192.0.2.1"}
+    with pytest.raises(ConflictError, match=r"route 10\.91\.0\.0/16"):
+        host.call(change_routes, tun, come, [])
+    host.ip("link", "del", tun)
+    with pytest.raises(NetworkError, match=tun):
+        host.call(change_routes, tun, come, [])
 
 
 def test_table_and_metric_are_changed(host: Host, tun: str) -> None:

@@ -124,6 +124,25 @@ def converge_routes(
 
 
 @outside_event_loop
+def change_routes(name: str, come: Iterable[Route], gone: Iterable[Route]) -> list[str]:
+    """Add some routes into the interface `name` and remove others, with no look at the rest.
+
+    Returns what changed, a line each. Raises `ConflictError`, `NetworkError` and `PrivilegeError`
+    at the first that is refused: `converge_routes` does the rest, and tells of all.
+    """
+    takes_ipv6 = lru_cache(ipv6_enabled)
+    changes: list[str] = []
+    with netlink(f"routes of interface {name}") as kernel:
+        indexes = {name: kernel.link("get", ifname=name)[0]["index"]}
+        for command, done, routes in (("add", "added", come), ("del", "removed", gone)):
+            for route in sorted(map(Route.canonical, routes), key=str):
+                if route.prefix.version == 4 or takes_ipv6(name):
+                    _change(kernel, command, route, indexes)
+                    changes.append(f"route {route} {done}")
+    return changes
+
+
+@outside_event_loop
 def remove_routes(tables: Container[int]) -> None:
     """Remove our routes from these tables; raise `NetworkError`, `PrivilegeError`."""
     with netlink("routes") as kernel:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 from wgbind import _native
 from wgbind._native import PeerChange
+from wgbind.errors import WgbindError
 from wgbind.firewall import apply as firewall
 from wgbind.firewall.apply import Firewall
 from wgbind.firewall.hub import Hub, hub_classes, narrow
@@ -19,7 +20,8 @@ from wgbind.net.rule import release_block
 from wgbind.server.endpoint_names import EndpointResolver, Name, is_name
 from wgbind.server.peer_edit import peer_edits
 from wgbind.server.policy import resolve
-from wgbind.server.routing import apply_routing
+from wgbind.server.routing import apply_routing, change_routing
+from wgbind.server.routing_plan import needs_rules
 from wgbind.server.surroundings import Surroundings
 from wgbind.settings.prefixes import Nest
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from wgbind._native import Device, PeerStatus
     from wgbind.firewall.policy import Policy
     from wgbind.keys import PrivateKey, PublicKey
+    from wgbind.net.host import HostView
     from wgbind.server.peer_edit import PeerEdit, PeerEdits
     from wgbind.settings.model import ServerSettings
     from wgbind.settings.paths import Paths
@@ -94,11 +97,13 @@ class Reconciler:
         self._is_overtaken = is_overtaken
         self._touched_host = False
         # What the last call left: whether it came to its end, what it gave the device, who is there
-        # beside that, how many changes the device had seen, and what could not be done.
+        # beside that, how many changes the device had seen, what the host was like when all was
+        # looked at, and what could not be done.
         self._settled = False
         self._peers: dict[PublicKey, Peer] = {}
         self._strangers: set[PublicKey] = set()
         self._changes = 0
+        self._host: HostView
         self._unrouted: list[str] = []
 
     def apply(self, desired: Desired) -> list[str]:
@@ -112,7 +117,8 @@ class Reconciler:
         self._settled = False
         self.configure(desired.settings, desired.private_key)
         self._changes = self._device.changes
-        policy = resolve(self._paths.name, desired.settings, desired.peers, host_view())
+        self._host = host_view()
+        policy = resolve(self._paths.name, desired.settings, desired.peers, self._host)
         peers = _device_peers(desired.settings, desired.peers)
         present = self._present()
         edits = peer_edits(peers, self._peers, present)
@@ -132,7 +138,7 @@ class Reconciler:
 
         All else is as it was: settings, key, and host. Returns and raises as `apply` does, and does
         the same if the last call failed, or somebody else changed the device meanwhile, or if what
-        changes is around what another peer has, or within it.
+        changes is within what another peer has, or around the tunnel's own networks.
         """
         if not self._settled or self._device.changes != self._changes:
             return self.apply(desired)
@@ -141,7 +147,7 @@ class Reconciler:
         if self._is_nested(desired, touched):
             return self.apply(desired)
         self._settled = False
-        policy = resolve(self._paths.name, desired.settings, desired.peers, host_view())
+        policy = resolve(self._paths.name, desired.settings, desired.peers, self._host)
         peers = [peer for peer in desired.peers if peer.public_key in touched]
         before = {key: self._peers[key] for key in touched & self._peers.keys()}
         # Others' peers, too: they may have what one of ours is given.
@@ -152,6 +158,7 @@ class Reconciler:
         self._peers.update((peer.public_key, peer) for peer in peers)
         if renamed or _names(before.values()):
             self._names.want(_names(self._peers.values()), renamed)
+        self._unrouted = self._change_routes(desired, [*before.values()], peers)
         self._settled = True
         return self._unrouted
 
@@ -166,7 +173,9 @@ class Reconciler:
         """Whether it takes a look at all peers to tell what becomes of those who are `touched`."""
         changing = [peer for peer in desired.peers if peer.public_key in touched]
         changing += [self._peers[key] for key in touched & self._peers.keys()]
-        if any(peer.routed_networks for peer in changing):
+        own = [address.network for address in desired.settings.interface.addresses]
+        behind = {network for peer in changing for network in peer.routed_networks}
+        if any(network.overlaps(each) for network in behind for each in own):
             return True
         nest = Nest(each for peer in self._peers.values() for each in peer.routed_networks)
         return bool(nest) and any(
@@ -264,6 +273,19 @@ class Reconciler:
         changes, problems = apply_routing(name, folder, desired.settings, desired.peers)
         _log_changes("routing", changes)
         return problems
+
+    def _change_routes(
+        self, desired: Desired, before: Sequence[Peer], after: Sequence[Peer]
+    ) -> list[str]:
+        """Give the host the routes of peers that changed; look at all if that is not enough."""
+        if not any(peer.routed_networks for peer in (*before, *after)):
+            return self._unrouted
+        if not (self._unrouted or needs_rules(desired.settings.routing)):
+            with suppress(WgbindError):  # met again, and told, by a look at all
+                changes = change_routing(self._paths.name, desired.settings, before, after)
+                _log_changes("routing", changes)
+                return []
+        return self._apply_routes(desired)
 
 
 def release_host(paths: Paths) -> bool:

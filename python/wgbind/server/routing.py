@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wgbind.errors import WgbindError
 from wgbind.net import sysctl
-from wgbind.net.route import converge_routes
+from wgbind.net.route import change_routes, converge_routes
 from wgbind.net.rule import add_rules, claim_block, release_block, remove_rules
 from wgbind.net.uplink import uplinks
 from wgbind.server.routing_plan import needs_rules, plan
@@ -49,6 +49,18 @@ def apply_routing(
     except WgbindError as error:
         problems.append(str(error))
     return changes, problems + _missing(settings, peers)
+
+
+def change_routing(
+    name: str, settings: ServerSettings, before: Sequence[Peer], after: Sequence[Peer]
+) -> list[str]:
+    """Give the host the routes to some peers' networks in place of those that they had `before`.
+
+    Only for a server that needs no rules. Returns what changed, a line each; raises as
+    `change_routes` does.
+    """
+    old, new = (set(plan(name, settings, peers, None, {}).routes) for peers in (before, after))
+    return change_routes(name, new - old, old - new) if new != old else []
 
 
 def _let_answers_in(name: str, settings: ServerSettings) -> None:

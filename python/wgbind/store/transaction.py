@@ -109,7 +109,8 @@ class Transaction:
         taken.require_unique(peer, None)
         if addresses is not None or peer.routed_networks:
             taken.require_free(peer, self._pools, None)
-            self._free = []  # it may have what would have been given out next
+            if addresses is not None or self._reaches_in(peer):
+                self._free = []  # it may have what would have been given out next
         taken.note(None, peer)
         self._added.append(peer)
         return peer
@@ -207,6 +208,13 @@ class Transaction:
                 for pool in pools(self._pools)
             ]
         return tuple(next(free) for free in self._free)
+
+    def _reaches_in(self, peer: Peer) -> bool:
+        return any(
+            network.overlaps(pool.network)
+            for network in peer.routed_networks
+            for pool in self._pools
+        )
 
     def _find(self, which: str | PublicKey) -> tuple[int, Peer]:
         """Find a peer as the changes so far left it."""
