@@ -43,6 +43,41 @@ def test_nothing_to_warn_of() -> None:
             ["deny staff -> lan", "deny guests -> lan", "allow staff, guests -> lan"],
             "rule 1 (deny staff -> lan), 2 (deny guests -> lan)",
         ),
+        (["deny peers -> lan", "allow 10.8.0.0/24 -> lan"], "rule 1"),
+        (
+            ["deny 192.168.7.0/24 -> peers", "allow lan -> staff", "allow lan -> staff : ssh"],
+            "2 (allow lan -> staff); move it up",
+        ),
+        (
+            [
+                "deny 10.8.0.0/25 -> lan",
+                "allow any -> dc",
+                "deny 10.8.0.128/25 -> lan",
+                "allow 10.8.0.0/24 -> lan : tcp",
+            ],
+            "rule 1 (deny 10.8.0.0/25 -> lan), 3 (deny 10.8.0.128/25 -> lan)",
+        ),
+        (
+            [
+                "deny staff -> lan : tcp/1-99",
+                "deny staff -> lan : tcp/90-200",
+                "allow staff -> lan : ssh, tcp/50-150",
+            ],
+            "rule 1",
+        ),
+        (
+            [
+                "deny peers -> 192.168.7.0/24 : icmp",
+                "allow peers -> 192.168.0.0/16 : tcp, udp",
+                "allow peers -> 192.168.7.64/26 : tcp/80, ping",
+            ],
+            "2 (allow peers",
+        ),
+        (
+            ["deny peers -> any", "deny any -> peers", "allow any -> any"],
+            "1 (deny peers -> any), 2",
+        ),
+        (["deny any -> 0.0.0.0/0", "deny any -> ::/0", "allow staff -> internet"], "::/0); move"),
     ],
 )
 def test_rule_that_never_decides(rules: list[str], words: str) -> None:
@@ -60,6 +95,16 @@ def test_rule_that_never_decides(rules: list[str], words: str) -> None:
         ["deny 10.8.0.0/28 -> lan", "deny 10.8.0.0/24 -> lan"],
         ["deny 10.8.0.0/24 -> lan", "deny staff -> lan"],  # they have IPv6, too
         ["allow staff -> lan : tcp/1-100", "deny staff -> lan : tcp/100-101"],
+        [
+            "deny 10.8.0.0/25 -> lan : tcp",
+            "deny 10.8.0.128/25 -> lan : udp",
+            "deny 10.8.0.0/24 -> lan",
+        ],
+        ["deny peer:alice -> lan", "deny peer:carol -> lan", "allow staff -> lan"],  # it may grow
+        ["deny 0.0.0.0/0 -> lan", "allow staff -> lan"],
+        ["deny staff -> lan : tcp", "deny staff -> lan : udp, icmp", "deny staff -> lan"],
+        ["deny peers -> lan", "deny peers -> 192.168.7.0/24"],  # which may be this host's, too
+        ["deny 172.16.0.0/16 -> staff : tcp", "deny dc -> guests", "deny dc -> peers"],
     ],
 )
 def test_rule_that_still_decides(rules: list[str]) -> None:

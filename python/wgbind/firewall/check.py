@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
+from wgbind.firewall.shadow import shadowed
 from wgbind.settings.rule import may_meet
 from wgbind.settings.service import Service
 
@@ -133,45 +134,10 @@ def _about_address(
 def _shadowed(policy: Policy) -> Iterator[Finding]:
     """Find rules of which earlier ones, together, leave nothing to decide."""
     rules = policy.settings.rules
-    for index, rule in enumerate(rules):
-        decided_by: dict[int, None] = {}
-        for part in product(rule.sources, rule.destinations, rule.services):
-            if not may_meet(part[0], part[1]):
-                continue
-            earlier = next(
-                (i for i, other in enumerate(rules[:index]) if _covers(policy, other, part)), None
-            )
-            if earlier is None:
-                break
-            decided_by[earlier] = None
-        else:
-            before = ", ".join(f"{i + 1} ({rules[i]})" for i in decided_by)
-            yield Finding(
-                ("rules", index),
-                f"rule {index + 1} ({rule}) never decides, since what it is about is decided by "
-                f"rule {before}; move it up or leave it out",
-            )
-
-
-def _covers(policy: Policy, rule: Rule, part: tuple[Reference, Reference, Service]) -> bool:
-    source, destination, service = part
-    return (
-        any(each.covers(service) for each in rule.services)
-        and any(_is_within(policy, source, each) for each in rule.sources)
-        and any(_is_within(policy, destination, each) for each in rule.destinations)
-    )
-
-
-def _is_within(policy: Policy, part: Reference, whole: Reference) -> bool:
-    """Whether all that the one reference can mean is meant by the other one, too."""
-    if part == whole or whole.kind == "any":
-        return True
-    if part.kind in {"group", "peer"} and whole.kind == "peers":
-        return True
-    if part.kind == "peer" and whole.kind == "group":
-        return any(whole.name in member.groups for member in policy.meant(part))
-    if part.prefix is None or whole.prefix is None or part.prefix.version != whole.prefix.version:
-        return False
-    return int(part.prefix.network_address) >= int(whole.prefix.network_address) and int(
-        part.prefix.broadcast_address
-    ) <= int(whole.prefix.broadcast_address)
+    for index, decided_by in shadowed(policy):
+        before = ", ".join(f"{i + 1} ({rules[i]})" for i in decided_by)
+        yield Finding(
+            ("rules", index),
+            f"rule {index + 1} ({rules[index]}) never decides, since what it is about is decided "
+            f"by rule {before}; move it up or leave it out",
+        )

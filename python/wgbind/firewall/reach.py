@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
+from wgbind.settings.prefixes import without
 from wgbind.settings.service import ANY_SERVICE, PORT_MAX, Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from wgbind.settings.prefixes import Ranges
     from wgbind.settings.rule import Rule
-
-Ranges: TypeAlias = tuple[tuple[int, int], ...]
-"""First and last of ports, sorted and apart."""
 
 _ALL: Ranges = ((0, PORT_MAX),)
 
@@ -42,7 +41,9 @@ class Traffic:
         return found
 
     def __sub__(self, other: Traffic) -> Traffic:
-        return Traffic(tuple(map(_without, self.ranges, other.ranges)))
+        return Traffic(
+            tuple(tuple(without(*each)) for each in zip(self.ranges, other.ranges, strict=True))
+        )
 
     def __and__(self, other: Traffic) -> Traffic:
         return self - (self - other)
@@ -74,17 +75,6 @@ class Traffic:
         elif ping:
             words.append("ping")
         return [*words, "other protocols"] if other else words
-
-
-def _without(ranges: Ranges, holes: Ranges) -> Ranges:
-    for hole_first, hole_last in holes:
-        ranges = tuple(
-            (first, last)
-            for begin, end in ranges
-            for first, last in ((begin, min(end, hole_first - 1)), (max(begin, hole_last + 1), end))
-            if first <= last
-        )
-    return ranges
 
 
 NOTHING = Traffic()

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from ipaddress import IPv4Address, IPv6Address, summarize_address_range
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from wgbind.settings.address import Address, Network
+
+Range: TypeAlias = tuple[int, int]
+"""First and last of numbers side by side."""
+
+Ranges: TypeAlias = tuple[Range, ...]
+"""Ranges in order, which have nothing in common."""
 
 _FAMILIES = (IPv4Address, IPv6Address)
 
@@ -23,7 +29,7 @@ def subtract(networks: Iterable[Network], holes: Iterable[Network]) -> tuple[Net
     return tuple(
         prefix
         for family in _FAMILIES
-        for first, last in _without(_ranges(networks, family), _ranges(holes, family))
+        for first, last in without(_ranges(networks, family), _ranges(holes, family))
         for prefix in summarize_address_range(family(first), family(last))
     )
 
@@ -53,9 +59,9 @@ def _bits(network: Network, length: int) -> int:
     return int(network.network_address) >> (network.max_prefixlen - length)
 
 
-def _ranges(networks: Iterable[Network], family: type[Address]) -> list[tuple[int, int]]:
+def _ranges(networks: Iterable[Network], family: type[Address]) -> list[Range]:
     """The first and last addresses of the networks' union: in order, and never side by side."""
-    found: list[tuple[int, int]] = []
+    found: list[Range] = []
     for first, last in sorted(
         (int(network.network_address), int(network.broadcast_address))
         for network in networks
@@ -68,9 +74,8 @@ def _ranges(networks: Iterable[Network], family: type[Address]) -> list[tuple[in
     return found
 
 
-def _without(
-    ranges: Iterable[tuple[int, int]], holes: list[tuple[int, int]]
-) -> Iterator[tuple[int, int]]:
+def without(ranges: Iterable[Range], holes: Sequence[Range]) -> Iterator[Range]:
+    """Yield what is in the ranges and in none of the holes; both, and that, are in order."""
     for begin, end in ranges:
         first = begin
         for hole_first, hole_last in holes:
