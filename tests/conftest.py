@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from harness import Network, Topology, leftovers, start_network
 
 # Schemathesis needs Python 3.11.
 collect_ignore = [] if sys.version_info >= (3, 11) else ["e2e/test_api_schema.py"]
+
+# A loaded machine is slow at times; what has to be fast is measured where it matters.
+settings.register_profile("wgbind", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("wgbind")
 
 # Who runs the tests in the background may have them ignore it, and all that they start, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

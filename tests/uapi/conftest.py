@@ -3,14 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
 
 from net.host import Host
 from uapi.device import IMPLEMENTATIONS, Device, running
-
-# A loaded machine is slow at times; what has to be fast is measured where it matters.
-settings.register_profile("wgbind", deadline=None)
-settings.load_profile("wgbind")
 
 
 @pytest.fixture(scope="module", params=IMPLEMENTATIONS)

@@ -4,14 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from unit.command import Outcome, Wgbind
 from wgbind.cli import app
-
-# A loaded machine is slow at times; what has to be fast is measured where it matters.
-settings.register_profile("wgbind", deadline=None)
-settings.load_profile("wgbind")
 
 
 @pytest.fixture
