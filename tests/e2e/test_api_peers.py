@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from ipaddress import ip_network
+from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,17 @@ def test_keys_that_are_made_are_told_once(server: ServerHandle) -> None:
     own = PrivateKey.generate().public_key()
     again = server.peers.rotate("phone", public_key=own)
     assert (again.public_key, again.private_key) == (own, None)
+
+
+def test_configuration_is_that_of_the_peer_that_is_given(server: ServerHandle) -> None:
+    """So one can be handed out that says something else this time."""
+    peer = server.peers.add("phone", client=ClientOverrides(mtu=1380))
+    assert server.peers.client_configuration(peer).mtu == 1380
+    client = ClientOverrides(mtu=1280, allowed_ips="split", dns=(IPv4Address("192.0.2.53"),))
+    found = server.peers.client_configuration(replace(peer, client=client))
+    assert (found.mtu, found.dns) == (1280, client.dns)
+    assert ip_network("0.0.0.0/0") not in found.allowed_ips
+    assert server.peers.get("phone").client.mtu == 1380
 
 
 def test_many_are_added_at_once_changed_and_removed(

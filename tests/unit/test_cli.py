@@ -40,6 +40,12 @@ def test_wrong_command_line_ends_with_2(wgbind: Wgbind, command: str) -> None:
     refused(wgbind(*command.split()), 2)
 
 
+def test_word_that_is_none_of_the_choices_is_told_in_plain_words(wgbind: Wgbind) -> None:
+    outcome = wgbind("peer", "list", "--state", "bogus")
+    refused(outcome, 2, "--state", "'bogus'", "'connected'")
+    assert "Value error" not in outcome.err  # pydantic's, by which Typer reads choices
+
+
 def test_keys(wgbind: Wgbind) -> None:
     private = wgbind("key", "gen").out.strip()
     public = wgbind("key", "pub", stdin=f"{private}\n").out.strip()

@@ -197,9 +197,13 @@ def client_configurations(
             for peer, each in zip(peers, found, strict=True)
         ]
 
-    keys = tuple(str(peer.public_key) for peer in peers)
-    request = ConfigurationsRequest(peers=keys, endpoint=endpoint)
-    return Call("POST", "/v1/configurations", parse, request.model_dump_json())
+    request = ConfigurationsRequest(
+        peers=tuple(str(peer.public_key) for peer in peers),
+        endpoint=endpoint,
+        clients=tuple(peer.client for peer in peers),
+    )
+    body = request.model_dump_json(exclude_defaults=True)
+    return Call("POST", "/v1/configurations", parse, body)
 
 
 def _document(

@@ -357,6 +357,11 @@ class ConfigurationsRequest(_Record):
         default=None,
         description="By which of client.endpoints in the settings; null is the one for all.",
     )
+    clients: tuple[ClientOverrides, ...] | None = Field(
+        default=None,
+        description="For each of these peers, what its own configuration says other than those of "
+        "the others; null is what is stored.",
+    )
 
 
 class ConfigurationRecord(_Record):

@@ -29,7 +29,7 @@ from wgbind.api.peer_record import (
 from wgbind.api.peers import Peers
 from wgbind.api.server_routes import EndpointName
 from wgbind.api.status import PeerReport
-from wgbind.errors import NotFoundError
+from wgbind.errors import InputError, NotFoundError
 from wgbind.store.peer import Peer
 
 # Reading all peers takes as long as reading so many one by one.
@@ -175,6 +175,13 @@ def peer_routes(node: Node) -> APIRouter:
     def configurations(request: ConfigurationsRequest) -> ConfigurationsRecord:
         """Write down what the peers' own ends have to know; they hold their secrets."""
         asked = _found(peers, request.peers)
+        if request.clients is not None:
+            if len(request.clients) != len(asked):
+                raise InputError("clients: give one for each of the peers, or null")
+            asked = [
+                replace(peer, client=client)
+                for peer, client in zip(asked, request.clients, strict=True)
+            ]
         found = peers.client_configurations(asked, endpoint=request.endpoint)
         return ConfigurationsRecord(configurations=tuple(map(ConfigurationRecord.of, found)))
 

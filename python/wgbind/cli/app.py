@@ -62,6 +62,7 @@ def run() -> int:
     except _UsageError as mistake:
         # With no command at all, the message is the help text.
         text = mistake.format_message()  # type: ignore[attr-defined]
+        text = text.replace("Value error, ", "")  # pydantic's, who is nobody here
         if text.startswith("Usage:"):
             typer.echo(text, err=True)
         else:

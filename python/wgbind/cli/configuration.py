@@ -10,7 +10,14 @@ import typer
 
 from wgbind.cli.library import open_server
 from wgbind.cli.options import expanded
-from wgbind.cli.output import Json, ServerName, print_json, remark, warn_if_readable
+from wgbind.cli.output import (
+    Json,
+    ServerName,
+    peer_count,
+    print_json,
+    remark,
+    warn_if_readable,
+)
 from wgbind.cli.peer_options import (  # noqa: TC001 (Typer reads them)
     ClientOptions,
     EndpointName,
@@ -62,7 +69,7 @@ def config(
     peers = [replace(peer, client=peer.client.changed(**client.texts)) for peer in found]
     if out is not None:
         hand_out(opened, peers, out, endpoint)
-        typer.echo(f"Configurations of {len(peers)} peers are in {out}.")
+        typer.echo(f"Configurations of {peer_count(len(peers))} are in {out}.")
         return
     ways = endpoint_names(opened, endpoint)
     if len(peers) * len(ways) == 1:
@@ -169,9 +176,12 @@ def require_place_for_keys(server: Server, made: Sequence[str], out: Path | None
     except PrivilegeError:  # who is let in at the control socket alone
         kept = False
     if not kept:
+        who = f"new peer {made[0]} gets"
+        if len(made) > 1:
+            who = f"{len(made)} new peers, {made[0]} the first, get"
         raise InputError(
-            f"{len(made)} new peers, {made[0]} the first, get a private key that is shown this "
-            "once; give --out DIRECTORY or FILE.zip, or their public keys"
+            f"{who} a private key that is shown this once; give --out DIRECTORY or FILE.zip, or "
+            "public keys"
         )
 
 

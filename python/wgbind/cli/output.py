@@ -35,6 +35,16 @@ def remark(message: str) -> None:
     typer.echo(message, err=True)
 
 
+def peer_count(number: int) -> str:
+    """Say how many peers there are."""
+    return "1 peer" if number == 1 else f"{number} peers"
+
+
+def peers_are(number: int) -> str:
+    """Begin a sentence about so many peers."""
+    return f"{peer_count(number)} {'is' if number == 1 else 'are'}"
+
+
 def print_json(value: object) -> None:
     """Print a value of plain lists, dictionaries, strings, numbers and truth values."""
     typer.echo(json.dumps(value, indent=2))

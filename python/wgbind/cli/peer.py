@@ -18,6 +18,7 @@ from wgbind.cli.output import (
     ServerName,
     ago,
     moment,
+    peers_are,
     print_fields,
     print_json,
     remark,
@@ -231,7 +232,7 @@ def _add_table(
     if as_json:
         print_json([stored_peer_report(peer).model_dump(mode="json") for peer in peers])
     else:
-        typer.echo(f"{len(peers)} peers are added; their configurations are in {out}.")
+        typer.echo(f"{peers_are(len(peers))} added; their configurations are in {out}.")
 
 
 def _timestamp(moment: datetime | None, default: float) -> float:

@@ -15,6 +15,8 @@ from wgbind.cli.options import expanded
 from wgbind.cli.output import (
     Json,
     ServerName,
+    peer_count,
+    peers_are,
     print_json,
     print_table,
     remark,
@@ -87,7 +89,7 @@ def import_(
         return
     for peer in added:
         typer.echo(f"{peer.name} is added.")
-    typer.echo(f"{len(added)} peers are added.")
+    typer.echo(f"{peers_are(len(added))} added.")
 
 
 @expanded
@@ -125,7 +127,7 @@ def export(
         peers = opened.peers.list(private_keys=secrets)
     if out is not None and out.suffix == ".zip":
         hand_out(opened, peers, out)
-        typer.echo(f"Configurations of {len(peers)} peers are in {out}.")
+        typer.echo(f"Configurations of {peer_count(len(peers))} are in {out}.")
         return
     text = _text(peers, _form(out, form), secrets=secrets)
     if out is None:
@@ -134,7 +136,7 @@ def export(
         sys.stdout.write(text)
         return
     write_new(out, text.encode())
-    typer.echo(f"{len(peers)} peers are in {out}.")
+    typer.echo(f"{peers_are(len(peers))} in {out}.")
 
 
 def _form(out: Path | None, form: ExportForm | None) -> ExportForm:
@@ -191,4 +193,4 @@ def _print_plan(new: Sequence[NewPeer], *, as_json: bool) -> None:
                 for peer in new
             ],
         )
-    typer.echo(f"{len(rows)} peers would be added.")
+    typer.echo(f"{peer_count(len(rows))} would be added.")

@@ -57,8 +57,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# How soon a change of the store is noticed.
-_POLL_SECONDS = 0.2
+# How soon a change of the store is noticed, and a limit of which nobody tells.
+_POLL_SECONDS = 0.1
 # How soon a change that others made to the host is noticed: an interface for the default route
 # that came or went, a ruleset that was flushed.
 _RECHECK_SECONDS = 15.0
