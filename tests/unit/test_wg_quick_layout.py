@@ -28,8 +28,11 @@ def imported(text: str) -> Import:
 
 def exported(found: Import, *peers: Peer) -> str:
     """Return the file, without what wgbind says in comments of its own."""
-    text = export_text(found.settings, found.private_key, peers or found.peers, NOW)
-    return re.sub(r"(?m)^(#! ?|#\[disabled\] ?)?#: .*\n", "", text)
+    return re.sub(r"(?m)^(#! ?|#\[disabled\] ?)?#: .*\n", "", whole(found, *peers))
+
+
+def whole(found: Import, *peers: Peer) -> str:
+    return export_text(found.settings, found.private_key, peers or found.peers, NOW)
 
 
 class Writer:
@@ -91,8 +94,7 @@ def test_random_files_come_back_as_they_were(seed: int) -> None:
     text = Writer(Random(seed)).text()  # noqa: S311  not for secrets
     found = imported(text)
     assert exported(found) == text
-    whole = export_text(found.settings, found.private_key, found.peers, NOW)
-    second = imported(whole)
+    second = imported(whole(found))
     assert (second.settings, second.peers) == (found.settings, found.peers)
 
 
@@ -123,6 +125,46 @@ def test_what_is_new_stands_where_the_old_stood() -> None:
         f"PresharedKey = {preshared_key.reveal()}\n# f\n\n[Peer]\n# Name = new\n"
         f"PublicKey = {KEYS[1]}\nAllowedIPs = 10.7.0.3/32\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("comments", "renamed"),
+    [
+        ("# home\n[Peer]\n# Name = a\n", "# home\n[Peer]\n# Name = new\n"),
+        ("[Peer]\n  # Name = a\n#b\n", "[Peer]\n# Name = new\n#b\n"),
+        ("[Peer]\n# two words\n", "[Peer]\n# Name = new\n# two words\n"),
+        ("### Client a\n\n[Peer]\n", '### Client a\n\n[Peer]\n#: name = "new"\n'),
+        ("# A b\n[Peer]\n#Name: A b\n", '# A b\n[Peer]\n#: name = "new"\n#Name: A b\n'),
+        ("# peer_a\n[Peer]\n# Name = a\n", "# peer_a\n[Peer]\n# Name = new\n"),
+        (
+            "### Client a\n[Peer]\n# Name = a\n",
+            '### Client a\n[Peer]\n#: name = "new"\n# Name = a\n',
+        ),
+    ],
+)
+def test_who_was_renamed_stands_where_it_stood(comments: str, renamed: str) -> None:
+    text = f"[Interface]\nPrivateKey = {PRIVATE_KEY}\nAddress = 10.7.0.1/24\n\n{comments}# c\n\n"
+    text += f"AllowedIPs=10.7.0.2/32\n# d\nPublicKey = {KEYS[0]} # e\n\n# f\n"
+    found = imported(text)
+    (peer,) = (replace(each, name="new", description="") for each in found.peers)
+    written = whole(found, peer)
+    assert re.sub("(?m)^#: [^n].*\\n", "", written) == text.replace(comments, renamed)
+    again = imported(written)
+    assert [replace(each, layout=()) for each in again.peers] == [replace(peer, layout=())]
+    assert whole(again) == written
+    other = replace(again.peers[0], name="other", description="d", enabled=False)
+    (last,) = imported(whole(again, other)).peers
+    assert replace(last, layout=()) == replace(other, layout=())
+
+
+@given(st.integers(0, 2**32))
+def test_random_files_with_other_names(seed: int) -> None:
+    found = imported(Writer(Random(seed)).text())  # noqa: S311  not for secrets
+    peers = [replace(peer, name=f"new-{n}") for n, peer in enumerate(found.peers)]
+    again = imported(whole(found, *peers))
+    assert [replace(peer, layout=()) for peer in again.peers] == [
+        replace(peer, layout=()) for peer in peers
+    ]
 
 
 def test_who_is_switched_off_and_on_again() -> None:

@@ -39,6 +39,8 @@ NAME_PATTERN = "^[a-z][a-z0-9_-]{0,30}$"
 """Names of groups, networks and services, as a regular expression of JSON Schema, too."""
 
 _RESERVED = frozenset({*WORDS, "allow", "deny", "group", "log", "masquerade", "net", "peer"})
+
+# No "=" and no "/": a name is never mistaken for a key in base64.
 PEER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.@+-]{0,62}")
 
 
@@ -53,6 +55,16 @@ def parse_name(text: str, kind: str) -> str:
         )
     if text in _RESERVED:
         raise InputError(f"{kind} {text!r}: rules use this word themselves; choose another name")
+    return text
+
+
+def parse_peer_name(text: str) -> str:
+    """Return `text` if a peer may have that name; raise `InputError`."""
+    if PEER_NAME.fullmatch(text) is None:
+        raise InputError(
+            f"peer name {text!r}: use 1 to 63 of the characters a-z A-Z 0-9 _ . @ + - "
+            "and begin with a letter or digit"
+        )
     return text
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from datetime import timezone
 from typing import TYPE_CHECKING, TypedDict
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 from wgbind.errors import InputError, PeerError
 from wgbind.settings.address import Endpoint, alone
 from wgbind.settings.client import ClientOverrides
-from wgbind.settings.reference import parse_name
+from wgbind.settings.reference import parse_name, parse_peer_name
 from wgbind.store.expiry import utc_text
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from wgbind.keys import PresharedKey, PrivateKey, PublicKey
     from wgbind.settings.address import Address, Network
 
-# No "=" and no "/": a name is never mistaken for a key in base64.
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.@+-]{0,62}")
 DESCRIPTION_LENGTH = 200
 _NOTES_LENGTH = 10_000
 _LAYOUT = dict.fromkeys(map(ord, "\n\t"))  # what is taken though it is not printable
@@ -134,11 +131,10 @@ def normal(peer: Peer) -> Peer:
 
 def require_valid(peer: Peer) -> None:
     """Refuse a peer that is wrong by itself, whoever else there is; raise `PeerError`."""
-    if _NAME.fullmatch(peer.name) is None:
-        raise PeerError(
-            f"peer name {peer.name!r}: use 1 to 63 of the characters a-z A-Z 0-9 _ . @ + - "
-            "and begin with a letter or digit"
-        )
+    try:
+        parse_peer_name(peer.name)
+    except InputError as error:
+        raise PeerError(str(error)) from None
     if peer.public_key.low_order:
         raise PeerError(
             f"public key {peer.public_key} is a point of low order, which proves nobody's "

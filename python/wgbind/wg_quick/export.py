@@ -13,7 +13,7 @@ from wgbind.store.expiry import utc_text
 from wgbind.store.occupancy import split
 from wgbind.wg_quick.comment import FIELD, name_comment, read_comments, write_comments
 from wgbind.wg_quick.file import HOOKS, WgQuickFile
-from wgbind.wg_quick.friendly_name import free_name
+from wgbind.wg_quick.friendly_name import find_name, free_name
 from wgbind.wg_quick.layout import write
 from wgbind.wg_quick.peer_section import description_of
 from wgbind.wg_quick.text import DISABLED, switched_on
@@ -131,7 +131,7 @@ def _peer(settings: ServerSettings, peer: Peer, now: datetime, taken: Container[
     if lines is not None:
         return _Block(lines if served else _switched_off(peer.layout, lines), False)
     said = write_comments(peer.name, peer.notes)
-    fields = list(_peer_fields(settings, peer, now, peer.description))
+    fields = list(_peer_fields(settings, peer, now, peer.description or None))
     if said is None:
         fields += _field("notes", peer.notes)
         said = [], [name_comment(peer.name)], []
@@ -144,7 +144,7 @@ def _peer(settings: ServerSettings, peer: Peer, now: datetime, taken: Container[
 def _as_it_was(
     settings: ServerSettings, peer: Peer, now: datetime, taken: Container[str]
 ) -> list[str] | None:
-    """Write a peer as it stood in a file; None if it is called otherwise or has other notes now.
+    """Write a peer as it stood in a file; None if it has other notes now.
 
     Those before it have the names that are `taken`.
     """
@@ -154,16 +154,35 @@ def _as_it_was(
     if then is None or len(then.peers) != 1:
         return None
     comments = read_comments(then.peers[0].comments)
-    if (free_name(comments.name, peer.public_key, taken), comments.notes) != (
-        peer.name,
-        peer.notes,
-    ):
+    if comments.notes != peer.notes:
         return None
-    described = description_of(comments.text, peer.name) == peer.description
-    fields = _peer_fields(settings, peer, now, "" if described else peer.description)
+    fields: list[str] = []
+    described = description_of(comments.text, peer.name)
+    if free_name(comments.name, peer.public_key, taken) != peer.name:
+        layout, fields = _renamed(layout, then.peers[0].comments, peer.name)
+        described = ""
+    said = None if described == peer.description else peer.description
+    fields += _peer_fields(settings, peer, now, said)
     [old], [new] = then.peers, _parse(["[Peer]"], values).peers
     unchanged = {key for key, says in _PEER.items() if says(old) == says(new)}
     return write(layout, values, unchanged, fields)
+
+
+def _renamed(layout: list[str], comments: Sequence[str], name: str) -> tuple[list[str], list[str]]:
+    """Return the lines with another name, or as they are with that to add behind the header.
+
+    Where the comment of another tool names the peer, which is among its notes, only a comment of
+    wgbind's can say otherwise.
+    """
+    found = read_comments(comments)
+    if found.text is None:
+        return layout, [name_comment(name)]
+    own, new = name_comment(found.text), name_comment(name)
+    stripped = [line.strip() for line in layout]
+    if own in stripped and find_name([new if each == own else each for each in comments]) == name:
+        number = stripped.index(own)
+        return [*layout[:number], new, *layout[number + 1 :]], []
+    return layout, list(_field("name", name))
 
 
 def _switched_off(layout: Sequence[str], lines: list[str]) -> list[str]:
@@ -180,9 +199,9 @@ def _switched_off(layout: Sequence[str], lines: list[str]) -> list[str]:
 
 
 def _peer_fields(
-    settings: ServerSettings, peer: Peer, now: datetime, description: str
+    settings: ServerSettings, peer: Peer, now: datetime, description: str | None
 ) -> Iterator[str]:
-    if description:
+    if description is not None:
         yield from _field("description", description)
     if peer.groups:
         yield from _field("groups", sorted(peer.groups))

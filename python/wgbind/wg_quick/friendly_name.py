@@ -7,13 +7,14 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
+from wgbind.settings.reference import PEER_NAME
+
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
     from wgbind.keys import PublicKey
 
 _LONGEST = 63
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.@+-]{0,62}")
 
 # The group is the name.
 _PATTERNS = tuple(
@@ -47,7 +48,7 @@ def find_name(comments: Sequence[str]) -> str | None:
             return name
     # People write a word above the peer.
     word = comments[0].strip("# ") if comments else ""
-    return word if _NAME.fullmatch(word) else None
+    return word if PEER_NAME.fullmatch(word) else None
 
 
 def stands_before(comment: str) -> bool:

@@ -12,6 +12,7 @@ from wgbind.errors import InputError
 from wgbind.settings.address import Address, parse_address
 from wgbind.settings.client import ClientOverrides
 from wgbind.settings.mistake import explain
+from wgbind.settings.reference import parse_peer_name
 from wgbind.settings.section import Section, text
 from wgbind.store.expiry import parse_expiry
 from wgbind.store.occupancy import split
@@ -34,6 +35,7 @@ class _Said(Section):
         tuple[Annotated[Address, text(parse_address, IPv4Address, IPv6Address)], ...] | None
     ) = None
     groups: tuple[str, ...] = ()
+    name: Annotated[str, text(parse_peer_name)] | None = None
     client: ClientOverrides = ClientOverrides()
     description: str | None = None
     notes: str | None = None
@@ -67,7 +69,8 @@ def read_peer(
         key = ".".join(map(str, mistake["loc"]))
         raise InputError(f"comment '{FIELD}{key}': {explain(mistake, _Said)}") from None
     comments = read_comments(rest)
-    name = free_name(comments.name, entry.public_key, taken)
+    name = free_name(said.name or comments.name, entry.public_key, taken)
+    described = "" if said.name is not None else description_of(comments.text, name)
     addresses, routed = split(entry.allowed_ips, pools)
     if said.addresses is not None:
         had = set(said.addresses)
@@ -87,9 +90,7 @@ def read_peer(
             private_key=None,
             created_at=now,
             client=said.client,
-            description=description_of(comments.text, name)
-            if said.description is None
-            else said.description,
+            description=described if said.description is None else said.description,
             enabled=entry.enabled if said.enabled is None else said.enabled,
             expires_at=None if said.expires_at is None else parse_expiry(said.expires_at, now),
             notes=comments.notes if said.notes is None else said.notes,
