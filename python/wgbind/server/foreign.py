@@ -10,7 +10,8 @@ from wgbind.errors import InputError, WgbindError
 from wgbind.server.surroundings import Surroundings
 from wgbind.store.ipam import require_permitted
 from wgbind.store.occupancy import Occupancy, split
-from wgbind.store.peer import Peer, PeerChanges, normal, require_valid
+from wgbind.store.peer import PeerChanges, normal, require_valid
+from wgbind.store.told import new_peer
 from wgbind.wg_quick.friendly_name import free_name
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from wgbind._native import PeerStatus
     from wgbind.keys import PresharedKey, PublicKey
     from wgbind.settings.address import InterfaceAddress, Network
+    from wgbind.store.peer import Peer
 
 _Told: TypeAlias = "tuple[PresharedKey | None, int, frozenset[Network]]"
 
@@ -98,7 +100,9 @@ def adopt(
                 outcome.removed.append(by_key.pop(key))
         elif peer is None:
             if base is None:
-                new = _new(server, found, free_name(None, key, names), pools, now)
+                name = free_name(None, key, names)
+                new = new_peer(found, map(ip_network, found.allowed_ips), server, name, pools, now)
+                new = normal(replace(new, description="added with wg"))
                 names.add(new.name)
                 candidates.append((new, None))
         elif not peer.served(now):
@@ -149,28 +153,6 @@ def _bereft(stored: Iterable[Peer], foreign: Foreign) -> Iterator[PublicKey]:
             and not gained.isdisjoint(peer.allowed_ips)
         ):
             yield key
-
-
-def _new(
-    server: str, found: PeerStatus, name: str, pools: Sequence[InterfaceAddress], now: datetime
-) -> Peer:
-    addresses, routed = split(map(ip_network, found.allowed_ips), pools)
-    return normal(
-        Peer(
-            server=server,
-            name=name,
-            public_key=found.public_key,
-            preshared_key=found.preshared_key,
-            addresses=addresses,
-            routed_networks=routed,
-            groups=frozenset(),
-            endpoint=found.endpoint,
-            persistent_keepalive=found.persistent_keepalive,
-            private_key=None,
-            created_at=now,
-            description="added with wg",
-        )
-    )
 
 
 def _merged(

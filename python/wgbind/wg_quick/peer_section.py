@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Annotated
@@ -15,8 +16,8 @@ from wgbind.settings.mistake import explain
 from wgbind.settings.reference import parse_peer_name
 from wgbind.settings.section import Section, text
 from wgbind.store.expiry import parse_expiry
-from wgbind.store.occupancy import split
-from wgbind.store.peer import DESCRIPTION_LENGTH, Peer, normal
+from wgbind.store.peer import DESCRIPTION_LENGTH, normal
+from wgbind.store.told import new_peer
 from wgbind.wg_quick.comment import FIELD, read_comments, split_fields
 from wgbind.wg_quick.friendly_name import free_name
 from wgbind.wg_quick.layout import keep
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
     from wgbind.settings.address import InterfaceAddress
+    from wgbind.store.peer import Peer
     from wgbind.wg_quick.file import PeerEntry
 
 
@@ -71,24 +73,20 @@ def read_peer(
     comments = read_comments(rest)
     name = free_name(said.name or comments.name, entry.public_key, taken)
     described = "" if said.name is not None else description_of(comments.text, name)
-    addresses, routed = split(entry.allowed_ips, pools)
+    peer = new_peer(entry, entry.allowed_ips, server, name, pools, now)
     if said.addresses is not None:
         had = set(said.addresses)
-        addresses = tuple(n.network_address for n in entry.allowed_ips if n.network_address in had)
-        routed = tuple(n for n in entry.allowed_ips if n.network_address not in had)
+        peer = replace(
+            peer,
+            addresses=tuple(
+                n.network_address for n in entry.allowed_ips if n.network_address in had
+            ),
+            routed_networks=tuple(n for n in entry.allowed_ips if n.network_address not in had),
+        )
     return normal(
-        Peer(
-            server=server,
-            name=name,
-            public_key=entry.public_key,
-            preshared_key=entry.preshared_key,
-            addresses=addresses,
-            routed_networks=routed,
+        replace(
+            peer,
             groups=frozenset(said.groups),
-            endpoint=entry.endpoint,
-            persistent_keepalive=entry.persistent_keepalive,
-            private_key=None,
-            created_at=now,
             client=said.client,
             description=described if said.description is None else said.description,
             enabled=entry.enabled if said.enabled is None else said.enabled,
