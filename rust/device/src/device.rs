@@ -145,7 +145,7 @@ pub enum Ended {
     InterfaceRemoved,
     /// Its control socket was deleted, which is how other programs end a userspace device.
     SocketRemoved,
-    /// One of its threads failed, which is a bug; the text says what it said.
+    /// One of its threads failed, which is a bug; the text says which, and what it said.
     Failed(String),
 }
 
@@ -155,7 +155,7 @@ impl fmt::Display for Ended {
             Self::Closed => f.write_str("closed"),
             Self::InterfaceRemoved => f.write_str("interface removed"),
             Self::SocketRemoved => f.write_str("control socket removed"),
-            Self::Failed(message) => write!(f, "worker failed: {message}"),
+            Self::Failed(message) => f.write_str(message),
         }
     }
 }
@@ -285,57 +285,51 @@ impl Device {
                 1 => "worker".to_owned(),
                 _ => format!("worker {number}"),
             };
-            let remote = device.remote.clone();
-            device.spawn(&role, move || {
-                remote.note_end(until_panic(|| worker.run()));
-            })?;
+            device.spawn(&role, move |_| Some(worker.run()))?;
         }
         if let Some(post) = porter {
             let porter = Porter::new(post, waiting, config.features);
-            let remote = device.remote.clone();
-            device.spawn("porter", move || {
-                remote.note_end(until_panic(|| porter.run()));
-            })?;
+            device.spawn("porter", move |_| Some(porter.run()))?;
         }
         if let Some(runner) = runner {
-            device.spawn_helper("handshakes", move |_| runner.serve())?;
+            device.spawn("handshakes", move |_| {
+                runner.serve();
+                None
+            })?;
         }
         match RouteWatch::open() {
-            Ok(routes) => device.spawn_helper("routes", move |remote| routes.serve(remote))?,
+            Ok(routes) => device.spawn("routes", move |remote| {
+                routes.serve(remote);
+                None
+            })?,
             // Then it is noticed in sending, or when a peer does not answer.
             Err(error) => tracing::warn!("changes of routes go unheard: {error}"),
         }
         if let Some(control) = control {
-            device.spawn_helper("uapi", move |remote| control.serve(remote))?;
+            device.spawn("uapi", move |remote| {
+                control.serve(remote);
+                None
+            })?;
         }
         tracing::info!(interface = %device.name, "device opened");
         Ok(device)
     }
 
-    /// A thread that goes on until the device has ended. If it panics the device ends, too: there is
-    /// no half of one.
-    fn spawn_helper(
+    /// A thread that ends the device if it says so, or if it panics: there is no half of one.
+    fn spawn(
         &self,
         role: &str,
-        body: impl FnOnce(&Remote) + Send + 'static,
+        body: impl FnOnce(&Remote) -> Option<Ended> + Send + 'static,
     ) -> Result<(), Error> {
-        let remote = self.remote.clone();
-        self.spawn(role, move || {
-            let ended = until_panic(|| {
-                body(&remote);
-                Ended::Closed
-            });
-            if ended != Ended::Closed {
-                remote.note_end(ended);
-            }
-        })
-    }
-
-    fn spawn(&self, role: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let (owned, remote) = (role.to_owned(), self.remote.clone());
         let thread = thread::Builder::new()
             // The kernel shows 15 characters of it.
             .name(format!("{role} {}", self.name))
-            .spawn(body)
+            .spawn(move || {
+                if let Some(ended) = until_panic(&owned, || body(&remote)) {
+                    remote.note_end(ended);
+                }
+            })
             .map_err(Error::io(format!("starting a thread for {}", self.name)))?;
         lock(&self.threads).push(thread);
         Ok(())
@@ -448,9 +442,11 @@ fn available_cores() -> usize {
 }
 
 /// A panic is caught to tell of it, never to go on: what `body` owns is dropped.
-fn until_panic(body: impl FnOnce() -> Ended) -> Ended {
-    catch_unwind(AssertUnwindSafe(body))
-        .unwrap_or_else(|panic| Ended::Failed(panic_message(panic.as_ref())))
+fn until_panic(role: &str, body: impl FnOnce() -> Option<Ended>) -> Option<Ended> {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
+        let message = panic_message(panic.as_ref());
+        Some(Ended::Failed(format!("{role} failed: {message}")))
+    })
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

@@ -310,7 +310,7 @@ impl State {
         }
         match reason {
             Ended::Closed => {}
-            Ended::Failed(message) => tracing::error!("the worker failed: {message}"),
+            Ended::Failed(message) => tracing::error!("{message}"),
             Ended::InterfaceRemoved | Ended::SocketRemoved => {
                 tracing::warn!("the device has ended: {reason}");
             }

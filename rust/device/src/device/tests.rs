@@ -290,11 +290,13 @@ fn an_idle_worker_sleeps() {
 
 #[test]
 fn a_panic_is_told_and_ends_the_device() {
-    let ended = until_panic(|| panic!("index {} is wrong", 7));
-    assert_eq!(ended, Ended::Failed("index 7 is wrong".to_owned()));
-    let ended = until_panic(|| panic!("plain"));
-    assert_eq!(ended.to_string(), "worker failed: plain");
-    assert_eq!(until_panic(|| Ended::Closed), Ended::Closed);
+    let told = |ended: Option<Ended>| ended.map(|ended| ended.to_string());
+    let ended = until_panic("worker", || panic!("index {} is wrong", 7));
+    assert_eq!(told(ended).as_deref(), Some("worker failed: index 7 is wrong"));
+    let ended = until_panic("porter", || panic!("plain"));
+    assert_eq!(told(ended).as_deref(), Some("porter failed: plain"));
+    assert_eq!(until_panic("worker", || Some(Ended::Closed)), Some(Ended::Closed));
+    assert_eq!(until_panic("routes", || None), None);
 }
 
 /// Each thread takes all of the device with it: there is no half of one.
@@ -304,15 +306,17 @@ fn a_thread_that_panics_ends_the_device() {
         let device = open("wgd9");
         device.remote.fail();
         let ended = device.wait(Some(PATIENCE));
-        assert_eq!(ended, Some(Ended::Failed("as a test wants it".to_owned())));
+        let wanted = "worker failed: as a test wants it".to_owned();
+        assert_eq!(ended, Some(Ended::Failed(wanted)));
         assert!(device.snapshot().is_err());
         device.close();
         wait_until_gone("wgd9");
         let device = open("wgd9");
-        let spawned = device.spawn_helper("helper", |_| panic!("so does a helper"));
+        let spawned = device.spawn("helper", |_| panic!("so does a helper"));
         spawned.expect("a thread");
         let ended = device.wait(Some(PATIENCE));
-        assert_eq!(ended, Some(Ended::Failed("so does a helper".to_owned())));
+        let wanted = "helper failed: so does a helper".to_owned();
+        assert_eq!(ended, Some(Ended::Failed(wanted)));
         device.close();
         wait_until_gone("wgd9");
     });
