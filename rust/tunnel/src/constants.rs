@@ -22,6 +22,8 @@ pub const REKEY_AFTER_TIME: Duration = Duration::from_secs(120);
 pub const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
 /// An initiation without an answer is sent again after this.
 pub const REKEY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Initiations without an answer are given up after this.
+pub const REKEY_ATTEMPT_TIME: Duration = Duration::from_secs(90);
 /// Received data that nothing answered for this long is answered with a keepalive.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Unanswered data for this long starts a handshake: Keepalive-Timeout + Rekey-Timeout.

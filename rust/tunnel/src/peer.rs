@@ -79,8 +79,8 @@ struct Live {
     last_initiation: Option<Instant>,
     /// When we last sent an initiation that nothing has answered.
     initiated: Option<Instant>,
-    /// Unix time of the first of these.
-    initiating_since: Option<Duration>,
+    /// When we sent the first of these.
+    initiating_since: Option<Now>,
     /// Whether boringtun gave up and forgot all keys; nothing of it is due until a new handshake.
     given_up: bool,
     /// Who began a handshake that was completed and not told of.
@@ -161,7 +161,9 @@ impl Peer {
             endpoint: self.endpoint.map(|endpoint| endpoint.address),
             allowed_ips: self.allowed_ips.iter().copied().collect(),
             last_handshake: self.last_handshake,
-            initiating_since: self.tunn.as_ref().and_then(|live| live.initiating_since),
+            initiating_since: (self.tunn.as_ref())
+                .and_then(|live| live.initiating_since)
+                .map(|since| since.unix),
             rx_bytes: self.rx_bytes,
             tx_bytes: self.tx_bytes,
             persistent_keepalive: self.persistent_keepalive,
@@ -355,7 +357,7 @@ impl Peer {
             self.tx_bytes += len as u64;
             out.handshakes.initiated += 1;
             live.initiated = Some(now.instant);
-            live.initiating_since.get_or_insert(now.unix);
+            live.initiating_since.get_or_insert(now);
             live.given_up = false;
         }
     }

@@ -292,10 +292,16 @@ fn an_idle_worker_sleeps() {
 fn a_panic_is_told_and_ends_the_device() {
     let told = |ended: Option<Ended>| ended.map(|ended| ended.to_string());
     let ended = until_panic("worker", || panic!("index {} is wrong", 7));
-    assert_eq!(told(ended).as_deref(), Some("worker failed: index 7 is wrong"));
+    assert_eq!(
+        told(ended).as_deref(),
+        Some("worker failed: index 7 is wrong")
+    );
     let ended = until_panic("porter", || panic!("plain"));
     assert_eq!(told(ended).as_deref(), Some("porter failed: plain"));
-    assert_eq!(until_panic("worker", || Some(Ended::Closed)), Some(Ended::Closed));
+    assert_eq!(
+        until_panic("worker", || Some(Ended::Closed)),
+        Some(Ended::Closed)
+    );
     assert_eq!(until_panic("routes", || None), None);
 }
 

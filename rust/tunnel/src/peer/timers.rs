@@ -9,7 +9,7 @@ use super::{Live, Peer};
 use crate::batch::{DatagramsOut, Now};
 use crate::constants::{
     HANDSHAKE_INITIATION_SIZE, HANDSHAKE_TRAFFIC_CLASS, KEEPALIVE_TIMEOUT, PADDING,
-    REJECT_AFTER_TIME, REKEY_AFTER_TIME, REKEY_TIMEOUT, SILENCE, TICK,
+    REJECT_AFTER_TIME, REKEY_AFTER_TIME, REKEY_ATTEMPT_TIME, REKEY_TIMEOUT, SILENCE, TICK,
 };
 
 /// A peer that was heard or spoken to so recently is looked at regularly.
@@ -17,6 +17,10 @@ const RECENT: Duration = Duration::from_secs(2);
 
 /// What is awaited for longer than its time and this will not happen any more.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// A handshake that is given up after less time than this, which is that of its tries but one, was
+/// not given up for them.
+const REKEY_ATTEMPTS: Duration = REKEY_ATTEMPT_TIME.saturating_sub(REKEY_TIMEOUT);
 
 /// Ages of a session at which its initiator renews it, having sent and having received, and at
 /// which it ends (the paper, section 6.2).
@@ -144,14 +148,22 @@ impl Peer {
                     out.handshakes.initiated += 1;
                     self.tx_bytes += HANDSHAKE_INITIATION_SIZE as u64;
                     live.initiated = Some(now.instant);
-                    live.initiating_since.get_or_insert(now.unix);
+                    live.initiating_since.get_or_insert(now);
                 }
                 true
             }
             TunnResult::Err(WireGuardError::ConnectionExpired) => {
+                // Nine minutes after a session boringtun gives up whatever was begun meanwhile, too.
+                let is_young = live.initiated.is_some()
+                    && live.initiating_since.is_some_and(|since| {
+                        now.instant.saturating_duration_since(since.instant) < REKEY_ATTEMPTS
+                    });
                 live.initiated = None;
                 live.given_up = true;
-                false
+                if is_young {
+                    self.initiate(now, out);
+                }
+                is_young
             }
             _ => true,
         }

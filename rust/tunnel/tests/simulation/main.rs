@@ -19,6 +19,7 @@ mod cookies;
 mod data;
 mod eavesdropper;
 mod events;
+mod flood;
 mod fuzz;
 mod handshake;
 mod hub;

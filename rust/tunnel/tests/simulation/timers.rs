@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::world::{Kind, World, inner, packet};
+use crate::world::{Kind, LATENCY, World, inner, packet};
 
 const REKEY_AFTER_TIME: Duration = Duration::from_secs(120);
 const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
@@ -71,6 +71,30 @@ fn an_initiation_is_sent_again_every_five_seconds_and_given_up_after_ninety() {
     // Another packet starts over.
     world.lose(|_| false);
     assert!(world.ping(1, 0));
+}
+
+/// Nine minutes after the last session boringtun forgets all keys, and a handshake that has begun.
+#[test]
+fn a_handshake_goes_on_when_the_keys_before_it_are_forgotten() {
+    for milliseconds in (539_960..=540_040).step_by(5) {
+        let mut world = World::hub(1);
+        assert!(world.ping(1, 0));
+        world.run(Duration::from_millis(milliseconds) - world.elapsed());
+        world.send(1, &packet(inner(1), inner(0), b"hello?"));
+        world.run(6 * LATENCY);
+        assert_eq!(world.nodes[0].received.len(), 2, "{milliseconds} ms");
+    }
+    // Nobody answered until then.
+    let mut world = World::hub(1);
+    assert!(world.ping(1, 0));
+    world.run(Duration::from_secs(500) - world.elapsed());
+    world.lose(|_| true);
+    world.send(1, &packet(inner(1), inner(0), b"hello?"));
+    world.run(Duration::from_secs(60));
+    world.lose(|_| false);
+    let before = world.nodes[0].received.len();
+    world.run(REKEY_TIMEOUT + Duration::from_secs(1));
+    assert_eq!(world.nodes[0].received.len(), before + 1);
 }
 
 /// boringtun asks for a new handshake as soon as it looks at a peer that was silent for 15 s and

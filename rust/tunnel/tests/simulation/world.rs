@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::slice;
 use std::time::{Duration, Instant};
+use std::{iter, mem, slice};
 
 use mock_instant::MockClock;
 use wgbind_tunnel::{
-    AllowedIpChange, DatagramIn, Drops, Ecn, Event, Now, Outbox, PacketIn, PeerChange, PeerStatus,
-    PrivateKey, PublicKey, Transmit, Tunnel, TunnelChange, VirtioHeader,
+    AllowedIpChange, DatagramIn, Drops, Ecn, Event, Handover, Now, Outbox, PacketIn, PeerChange,
+    PeerStatus, Porter, PrivateKey, PublicKey, Transmit, Tunnel, TunnelChange, VirtioHeader,
 };
 
 /// One way through the link.
@@ -51,6 +51,8 @@ pub(crate) struct Seen {
 /// A tunnel with an address on the link.
 pub(crate) struct Node {
     pub(crate) tunnel: Tunnel,
+    /// Who takes its handshake messages, if that is not the tunnel itself.
+    porter: Option<Porter>,
     pub(crate) public_key: PublicKey,
     pub(crate) address: SocketAddr,
     /// Packets that came out of the tunnel, oldest first.
@@ -59,6 +61,23 @@ pub(crate) struct Node {
     pub(crate) told: Vec<Vec<u8>>,
     /// What its tunnel told of its peers, oldest first.
     pub(crate) events: Vec<Event>,
+}
+
+impl Node {
+    fn poll_timeout(&self) -> Option<Instant> {
+        let tunnel = self.tunnel.poll_timeout().map(|(at, _)| at);
+        let porter = self.porter.as_ref().and_then(Porter::poll_timeout);
+        tunnel.into_iter().chain(porter).min()
+    }
+
+    /// What the tunnel and its porter dropped.
+    pub(crate) fn drops(&self) -> Drops {
+        let mut drops = self.tunnel.drops();
+        if let Some(porter) = &self.porter {
+            drops += porter.drops();
+        }
+        drops
+    }
 }
 
 /// How long a datagram is under way: nothing if it is lost, two times if it arrives twice.
@@ -114,12 +133,30 @@ impl World {
         world
     }
 
+    /// ... where a porter stands before the server, as in a device.
+    pub(crate) fn guarded_hub(clients: u8) -> Self {
+        let mut world = Self::hub(clients);
+        let server = &mut world.nodes[0];
+        let mut porter = Porter::new(1);
+        porter.apply(&TunnelChange {
+            private_key: Some(server.tunnel.private_key().cloned()),
+            peers: (server.tunnel.peers(0, usize::MAX).0.iter())
+                .map(|peer| PeerChange::new(peer.public_key))
+                .collect(),
+            ..Default::default()
+        });
+        server.tunnel.set_porter(true);
+        server.porter = Some(porter);
+        world
+    }
+
     pub(crate) fn add_node(&mut self) -> usize {
         let number = self.nodes.len() as u8;
         let private_key = PrivateKey::generate();
         let public_key = private_key.public_key();
         self.nodes.push(Node {
             tunnel: Tunnel::new(MTU),
+            porter: None,
             public_key,
             address: SocketAddr::from(([192, 0, 2, number + 1], 51820)),
             received: Vec::new(),
@@ -160,11 +197,12 @@ impl World {
 
     pub(crate) fn apply(&mut self, node: usize, change: TunnelChange) {
         let now = self.now();
-        let mut out = Outbox::default();
-        self.nodes[node]
-            .tunnel
-            .apply(change, now, &mut out)
-            .unwrap();
+        let mut out = self.outbox(node);
+        let Node { tunnel, porter, .. } = &mut self.nodes[node];
+        if let Some(porter) = porter {
+            porter.apply(&change);
+        }
+        tunnel.apply(change, now, &mut out).unwrap();
         self.take(node, out);
     }
 
@@ -190,7 +228,7 @@ impl World {
     /// Starts `node` again with nothing but its configuration, in which only `endpoints` says
     /// where its peers are.
     pub(crate) fn restart(&mut self, node: usize, endpoints: bool) {
-        let before = std::mem::replace(&mut self.nodes[node].tunnel, Tunnel::new(MTU));
+        let before = mem::replace(&mut self.nodes[node].tunnel, Tunnel::new(MTU));
         let mut change = TunnelChange {
             private_key: Some(before.private_key().cloned()),
             ..Default::default()
@@ -221,10 +259,10 @@ impl World {
     /// Hands `node` a packet that its virtio header says how to complete or to split.
     pub(crate) fn send_offloaded(&mut self, node: usize, header: VirtioHeader, packet: &[u8]) {
         let now = self.now();
+        let mut out = self.outbox(node);
         let slot = &mut self.packet_slot;
         (slot.header, slot.len) = (header, packet.len());
         slot.buffer[..packet.len()].copy_from_slice(packet);
-        let mut out = Outbox::default();
         self.nodes[node]
             .tunnel
             .handle_packets(slice::from_mut(slot), now, &mut out);
@@ -265,14 +303,20 @@ impl World {
         ecn: Ecn,
     ) {
         let now = self.now();
+        let mut out = self.outbox(node);
         let slot = &mut self.datagram_slot;
         (slot.len, slot.segment_size) = (bytes.len(), segment_size);
         (slot.source, slot.ecn) = (source, ecn);
         slot.buffer[..bytes.len()].copy_from_slice(bytes);
-        let mut out = Outbox::default();
-        self.nodes[node]
-            .tunnel
-            .handle_datagrams(slice::from_mut(slot), now, &mut out);
+        let batch = slice::from_mut(slot);
+        let Node { tunnel, porter, .. } = &mut self.nodes[node];
+        match porter {
+            // So the kernel gives them to the sockets of a device.
+            Some(porter) if bytes.first() != Some(&4) => {
+                porter.handle_datagrams(batch, now, &mut out);
+            }
+            _ => tunnel.handle_datagrams(batch, now, &mut out),
+        }
         self.take(node, out);
     }
 
@@ -284,8 +328,42 @@ impl World {
         }
     }
 
+    fn outbox(&self, node: usize) -> Outbox {
+        let others = if self.nodes[node].porter.is_some() {
+            2
+        } else {
+            0
+        };
+        Outbox {
+            handovers: iter::repeat_with(Handover::default).take(others).collect(),
+            ..Outbox::default()
+        }
+    }
+
+    /// Gives to the tunnel what is for it, and to the porter behind it what is for that.
+    fn hand_over(&mut self, node: usize, batches: Vec<Handover>) {
+        let now = self.now();
+        for (to, mut batch) in batches.into_iter().enumerate() {
+            if batch.is_empty() {
+                continue;
+            }
+            let mut out = self.outbox(node);
+            let Node { tunnel, porter, .. } = &mut self.nodes[node];
+            match porter {
+                Some(porter) if to == 1 => porter.handle_handover(&mut batch, now, &mut out),
+                _ => tunnel.handle_handover(&mut batch, now, &mut out),
+            }
+            self.take(node, out);
+        }
+        let Node { tunnel, porter, .. } = &mut self.nodes[node];
+        if let Some(porter) = porter {
+            porter.set_waiting(tunnel.waiting());
+        }
+    }
+
     /// Puts what a tunnel wants sent on the link.
-    fn take(&mut self, node: usize, out: Outbox) {
+    fn take(&mut self, node: usize, mut out: Outbox) {
+        self.hand_over(node, mem::take(&mut out.handovers));
         self.nodes[node].events.extend(&out.events);
         for run in &out.datagrams.runs {
             let Transmit {
@@ -330,8 +408,8 @@ impl World {
             let arrival = self.in_flight.keys().next().map(|(at, _)| *at);
             let timeouts = (0..self.nodes.len())
                 .filter(|node| self.is_awake(*node))
-                .filter_map(|node| self.nodes[node].tunnel.poll_timeout())
-                .map(|(at, _)| at.saturating_duration_since(self.start));
+                .filter_map(|node| self.nodes[node].poll_timeout())
+                .map(|at| at.saturating_duration_since(self.start));
             let next = timeouts.chain(arrival).min().filter(|at| *at <= end);
             let Some(next) = next else { break };
             self.advance_to(next);
@@ -340,7 +418,10 @@ impl World {
                     continue;
                 }
                 let now = self.now();
-                let mut out = Outbox::default();
+                let mut out = self.outbox(node);
+                if let Some(porter) = &mut self.nodes[node].porter {
+                    porter.handle_timeout(now, &mut out);
+                }
                 self.nodes[node].tunnel.handle_timeout(now, &mut out);
                 self.take(node, out);
             }
@@ -393,7 +474,7 @@ impl World {
     }
 
     pub(crate) fn drops(&self, node: usize) -> Drops {
-        self.nodes[node].tunnel.drops()
+        self.nodes[node].drops()
     }
 
     pub(crate) fn peer(&self, node: usize, peer: usize) -> PeerStatus {
