@@ -117,6 +117,18 @@ def adopt(
             outcome.given.append(_given(base, found, told.endpoint))
             if merged != peer:
                 candidates.append((merged, peer))
+    _admit(candidates, by_key, pools, outcome)
+    outcome.peers = list(by_key.values())
+    return outcome
+
+
+def _admit(
+    candidates: Sequence[tuple[Peer, Peer | None]],
+    by_key: dict[PublicKey, Peer],
+    pools: Sequence[InterfaceAddress],
+    outcome: Outcome,
+) -> None:
+    """Give those what they are to have for whom there is room, and note what becomes of them."""
     changing = {old.public_key for _, old in candidates if old is not None}
     occupancy = Occupancy(peer for key, peer in by_key.items() if key not in changing)
     for candidate, old in candidates:
@@ -134,8 +146,6 @@ def adopt(
         if old is None:
             outcome.given.append(candidate)
         (outcome.added if old is None else outcome.changed).append(candidate)
-    outcome.peers = list(by_key.values())
-    return outcome
 
 
 def _bereft(stored: Iterable[Peer], foreign: Foreign) -> Iterator[PublicKey]:
