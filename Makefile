@@ -52,13 +52,17 @@ stop: ## stop server SERVER (wg0) and restore what it changed on the host
 .PHONY: wheel
 wheel: $(VENV)/.wheel ## build the wheel into dist/ and install it in .venv
 
+SIMULATION := -p wgbind-tunnel --features virtual-clock --test simulation
+
 .PHONY: test
 test: .test-programs test-rust test-python ## run all tests, Rust and Python
 
 .PHONY: test-rust
-test-rust: ## run the Rust tests, then the simulation on a virtual clock
-	cargo test --locked
-	cargo test --locked -p wgbind-tunnel --features virtual-clock --test simulation
+test-rust: .test-programs ## run the Rust tests, then the simulation on a virtual clock
+	cargo test --locked --no-run
+	$(ISOLATED) cargo test --locked --offline
+	cargo test --locked --no-run $(SIMULATION)
+	$(ISOLATED) cargo test --locked --offline $(SIMULATION)
 
 .PHONY: test-python
 test-python: .test-programs $(VENV)/.test $(VENV)/.wheel $(BIN)/wireguard-go ## run the Python tests on the built wheel
