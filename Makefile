@@ -34,9 +34,7 @@ help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .PHONY: start
-start: $(VENV)/.wheel ## build, install and start server SERVER (wg0); show the first peer's QR code
-	@$(if $(ROOT),,command -v sudo >/dev/null || { \
-		echo "error: a server needs root and there is no sudo: run \`make start\` as root" >&2; exit 1; })
+start: .root $(VENV)/.wheel ## build, install and start server SERVER (wg0); show the first peer's QR code
 	$(SUDO) $(BIN)/wgbind server status $(SERVER) >/dev/null 2>&1 || $(SUDO) $(BIN)/wgbind server start $(SERVER)
 	@if $(SUDO) $(BIN)/wgbind peer show --server $(SERVER) $(PEER) >/dev/null 2>&1; then \
 		echo "Peer $(PEER) is there already; its private key was shown once and not kept." ; \
@@ -45,8 +43,13 @@ start: $(VENV)/.wheel ## build, install and start server SERVER (wg0); show the 
 		$(SUDO) $(BIN)/wgbind peer add --qr --server $(SERVER) $(PEER); \
 	fi
 
+.PHONY: .root
+.root:
+	@$(if $(ROOT),,$(SUDO) true 2>/dev/null || { \
+		echo "error: a server needs root, and you may not use sudo: run make as root" >&2; exit 1; })
+
 .PHONY: stop
-stop: ## stop server SERVER (wg0) and restore what it changed on the host
+stop: .root ## stop server SERVER (wg0) and restore what it changed on the host
 	$(SUDO) $(BIN)/wgbind server stop $(SERVER)
 
 .PHONY: wheel
