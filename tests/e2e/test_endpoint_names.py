@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from harness import PORT, Namespace, Wgbind, reach, start_end, veth, wait_until, wg
@@ -45,6 +46,15 @@ def test_we_call_a_server_by_its_name(tmp_path: Path) -> None:
         server.peer("set", "other", "--route", "10.55.0.0/24", "--endpoint", f"no.{NAME}:{PORT}")
         problem = f"peer other: endpoint 'no.{NAME}' cannot be resolved: "
         wait_until(lambda: problem in "".join(server.status()["problems"]), "the problem")
+        # A document is not refused for what is tried again.
+        document = tmp_path / "document.json"
+        document.write_text(
+            json.dumps({"peers": {"other": {"endpoint": f"nor.{NAME}:{PORT}", "notes": "moved"}}})
+        )
+        server.run("apply", str(document), "--server", server.name)
+        problem = problem.replace("no.", "nor.")
+        wait_until(lambda: problem in "".join(server.status()["problems"]), "the other problem")
+        assert server.peer_status("other")["notes"] == "moved"
 
         # Where it was before it moved: our initiations are not answered there.
         server.peer("set", "other", "--endpoint", f"{NAME}:{PORT}", "--keepalive", "1")

@@ -322,7 +322,8 @@ class Node:
                 problems = (str(error),)
             self._note(problems)
             self._unapplied = False
-            return self.problems
+            # Not those of names: they are looked up beside it, now or later.
+            return tuple(dict.fromkeys((*problems, *self._adoption.problems)))
 
     def _apply(self, how: Callable[[], Sequence[str]]) -> Sequence[str]:
         """Take over what others changed and apply what should be; anew if they change more."""
