@@ -157,8 +157,10 @@ def test_peer_with_its_own_keys_and_addresses(initialised: Wgbind) -> None:
     pool = Server("wg0").configuration().settings.interface.addresses[0]
     address = str(pool.network.network_address + 77)
     arguments = ("--public-key", str(key), "--address", address, "--route", "192.0.2.0/24")
-    added = initialised("peer", "add", "site", *arguments, "--no-psk", "--json").json()
+    more = ("--keepalive", "25", "--no-psk", "--json")
+    added = initialised("peer", "add", "site", *arguments, *more).json()
     assert added["peer"]["public_key"] == str(key)
+    assert added["peer"]["persistent_keepalive"] == 25
     assert added["peer"]["allowed_ips"] == [f"{address}/32", "192.0.2.0/24"]
     assert added["peer"]["has_preshared_key"] is False
     assert "PresharedKey" not in added["configuration"]

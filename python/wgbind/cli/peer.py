@@ -34,6 +34,7 @@ from wgbind.cli.peer_options import (
     Notes,
     Out,
     Qr,
+    ServerKeepalive,
     Sorting,
     Which,
 )
@@ -90,6 +91,7 @@ def add(
         ),
     ] = None,
     client: ClientOptions,
+    keepalive: ServerKeepalive = None,
     description: Description = None,
     notes: Notes = None,
     expires: Expires = None,
@@ -110,8 +112,9 @@ def add(
     """Add a peer; print its configuration for wg-quick and the apps.
 
     The private key in it is shown this once, unless the settings say client.store_private_keys.
-    Columns of a CSV file: name, public_key, address, route, group, endpoint, keepalive, psk (yes or
-    no), description, expires, allowed_ips, exclude, dns; spaces between several values.
+    Columns of a CSV file: name, public_key, private_key, preshared_key, psk (yes or no), address,
+    route, group, endpoint, keepalive, description, notes, expires, enabled (yes or no),
+    allowed_ips, exclude, dns, mtu; spaces between several values.
     """
     from wgbind import PublicKey
     from wgbind.errors import InputError
@@ -120,8 +123,9 @@ def add(
     from wgbind.settings.client import ClientOverrides
 
     if table is not None:
-        one = (name, public_key, address, route, group, description, *client.texts.values())
-        if out is None or not psk or expires or notes or any(one):
+        texts = (name, public_key, description, expires, notes)
+        one = (*texts, address, route, group, keepalive, *client.texts.values())
+        if out is None or not psk or any(one):
             raise InputError("give --from FILE and --out PATH, and the rest in its columns")
         _add_table(open_server(server), table, out, endpoint, as_json=as_json)
         return
@@ -138,6 +142,7 @@ def add(
         routed_networks=[parse_network(text) for text in route or ()],
         groups=group or (),
         client=ClientOverrides().changed(**client.texts),
+        persistent_keepalive=keepalive or 0,
         description=description or "",
         expires_at=moment(expires),
         notes=notes or "",

@@ -20,6 +20,7 @@ from wgbind.cli.peer_options import (
     Out,
     PresharedKeyChange,
     Qr,
+    ServerKeepalive,
 )
 from wgbind.cli.selection import Choice, Yes, peers_of
 
@@ -48,10 +49,7 @@ def set_(
         str | None,
         typer.Option(metavar="HOST:PORT", help="Where it listens; none forgets it."),
     ] = None,
-    keepalive: Annotated[
-        int | None,
-        typer.Option(metavar="SECONDS", help="Between packets that the server sends it; 0 is off."),
-    ] = None,
+    keepalive: ServerKeepalive = None,
     address: Annotated[
         list[str] | None,
         typer.Option(metavar="ADDRESS", help="Its address in place of those it has; repeatable."),

@@ -99,6 +99,15 @@ Expires: TypeAlias = Annotated[
         "in ISO 8601.",
     ),
 ]
+ServerKeepalive: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--keepalive",
+        metavar="SECONDS",
+        help="Between packets that the server sends it; 0 is off.",
+        show_default=False,
+    ),
+]
 NewKey: TypeAlias = Annotated[
     str | None, typer.Option(metavar="KEY", help="Its key, if it keeps its private key to itself.")
 ]
