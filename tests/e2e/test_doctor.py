@@ -1,7 +1,7 @@
 """`wgbind doctor` against firewalls of others: what it calls blocking blocks, what it says mends.
 
-Those of ufw and firewalld are captured from them (tests/firewalls), Docker's are written as it
-writes them; the judges are packets of client A.
+Those of ufw, firewalld and Docker were made by them, once, and printed (tests/firewalls); the
+judges are packets of client A.
 """
 
 import json
@@ -39,15 +39,6 @@ table inet mine {
     }
 }
 """
-
-DOCKER = (
-    "-P FORWARD DROP",
-    "-N DOCKER-USER",
-    "-A DOCKER-USER -j RETURN",
-    "-A FORWARD -j DOCKER-USER",
-    "-A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-    "-A FORWARD -i docker0 ! -o docker0 -j ACCEPT",
-)
 
 BYSTANDERS = """
 table inet others {
@@ -190,9 +181,8 @@ def ufw(rule: str) -> list[str]:
 
 def test_docker_and_its_remedy(network: Network) -> None:
     host, server = network.hosts.server, network.server
-    for rule in DOCKER:
-        host.run(["iptables", *rule.split()])
     try:
+        host.run(["iptables-restore"], text=captured("docker-20.10.24.v4.rules"))
         findings = diagnose(server, 1)
         assert reaches(network, lan=False, server=True)
         remedies = list(dict.fromkeys(finding["remedy"] for finding in findings))
@@ -205,7 +195,8 @@ def test_docker_and_its_remedy(network: Network) -> None:
         assert diagnose(server, 0) == []
         assert reaches(network, lan=True, server=True)
     finally:
-        host.run(["nft", "delete", "table", "ip", "filter"])
+        for table in ("ip filter", "ip nat"):
+            host.run(["nft", f"add table {table}; delete table {table}"])
 
 
 def test_what_a_stopped_server_would_miss(topology: Topology, tmp_path: Path) -> None:
