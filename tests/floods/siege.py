@@ -91,8 +91,8 @@ class Siege:
 
 
 @contextmanager
-def siege() -> Iterator[Siege]:
-    """Build the hosts of the picture; the friend has a session."""
+def siege(workers: int = 1) -> Iterator[Siege]:
+    """Build the hosts of the picture; the server has so many workers, the friend a session."""
     with ExitStack() as stack:
         near, middle, far = (
             stack.enter_context(Namespace(role)) for role in ("friend", "server", "enemy")
@@ -104,7 +104,8 @@ def siege() -> Iterator[Siege]:
             middle.sysctl(f"net.ipv4.conf.{name}.rp_filter", "0")
         middle.sysctl("net.ipv4.conf.all.rp_filter", "0")
         middle.ip("route", "add", BEHIND, "via", wall.host(2).ipv4)
-        server = start_end(middle, "wgbind-device", Host("10.7.0.2", "fd07::2"))
+        inner, env = Host("10.7.0.2", "fd07::2"), {"WGBIND_WORKERS": str(workers)}
+        server = start_end(middle, "wgbind-device", inner, env=env)
         friend = start_end(near, "wgbind-device", Host("10.7.0.1", "fd07::1"))
         for end, other in ((server, friend), (friend, server)):
             end.add_peer(other.public_key(), f"{other.inner.ipv4}/32", f"{other.inner.ipv6}/128")
