@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
-from harness import PORT, End, Host, Link, ping, start_end, veth, wg
+from harness import PORT, End, Host, Link, cpu_time, ping, start_end, veth, wg
 from net.host import Host as Namespace
 
 if TYPE_CHECKING:
@@ -63,10 +63,7 @@ class Siege:
 
     def cpu(self, role: str) -> int:
         """Return the nanoseconds that the server's threads of this role have run."""
-        tasks = Path(f"/proc/{self.server.process.pid}/task").iterdir()
-        found = [task for task in tasks if (task / "comm").read_text().startswith(role)]
-        assert found
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in found)
+        return cpu_time(self.server.process.pid, role)
 
     def endpoint(self) -> str:
         """Return where the server believes its only peer to be."""

@@ -1,4 +1,4 @@
-"""Traffic with numbers: ping, iperf3 and a UDP stream that counts what is lost."""
+"""Traffic with numbers: ping, iperf3 and a UDP stream that counts what is lost; CPU time."""
 
 import json
 import subprocess
@@ -196,3 +196,11 @@ def wait_until_ready(process: subprocess.Popen[str]) -> None:
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line == "ready\n", f"{process.args!r}: {line}{process.stdout.read()}"
+
+
+def cpu_time(pid: int, role: str) -> int:
+    """Return the nanoseconds that a process's threads whose names begin so have run."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    found = [task for task in tasks if (task / "comm").read_text().startswith(role)]
+    assert found
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in found)
