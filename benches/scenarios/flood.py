@@ -48,6 +48,7 @@ def measure(rate: int, pair: Pair, seconds: float) -> Figures:
             "answers (1/s)": answered / (WARM_UP + seconds),
             "server before (MB)": before,
             "server (MB)": resident_mb(server.process.pid),
+            "server after (MB)": resident_mb(server.process.pid, peak=False),
         }
 
 
