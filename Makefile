@@ -197,7 +197,7 @@ $(BIN)/gotatun: $(VENV)/.tools
 	touch $@
 
 # Each program and the Debian package that has it.
-PROGRAMS = ip:iproute2 iperf3:iperf3 iptables:iptables nft:nftables ping:iputils-ping ss:iproute2 \
+PROGRAMS = curl:curl ip:iproute2 iperf3:iperf3 iptables:iptables nft:nftables ping:iputils-ping ss:iproute2 \
 	strace:strace sysctl:procps unshare:util-linux wg:wireguard-tools
 
 # Who may not use sudo is told what root has to install.

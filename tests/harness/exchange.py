@@ -165,14 +165,13 @@ def listen(port: int, sizes: list[int], addresses: list[str]) -> Iterator[Any]:
 def connect(port: int, sizes: list[int], addresses: list[str]) -> Iterator[Any]:
     """Connect to each address after the other."""
     for address in addresses:
-        with (
-            socket.create_connection((address, port), PATIENCE) as connection,
-            datagram_socket(connection.family) as datagrams,
-        ):
-            datagrams.bind(connection.getsockname())
-            datagrams.connect(connection.getpeername())
-            meet(connection)
-            yield exchange(connection, datagrams, sizes)
+        # First the UDP port, which may not be one of the tunnel's; nobody else here has one of TCP.
+        with datagram_socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as datagrams:
+            datagrams.connect((address, port))
+            own = datagrams.getsockname()[:2]
+            with socket.create_connection((address, port), PATIENCE, own) as connection:
+                meet(connection)
+                yield exchange(connection, datagrams, sizes)
 
 
 if __name__ == "__main__":

@@ -161,6 +161,8 @@ def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     another key, and for a key that other users may read.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    # Some builds leave it to OpenSSL's file of settings, which may be missing (RFC 8996).
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         problem = exposure(key.stat())
         if problem is not None:
