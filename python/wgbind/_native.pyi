@@ -345,7 +345,7 @@ class Device:
         """Wait until the device ends by itself, at most `timeout` seconds.
 
         Return None if time ran out, else why it ended: "interface removed", "control socket
-        removed" or "closed". Raise `DeviceError` if a worker failed. Ctrl-C interrupts.
+        removed" or "closed". Raise `DeviceError` if one of its threads failed. Ctrl-C interrupts.
         """
 
     def close(self) -> None:

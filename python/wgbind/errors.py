@@ -72,7 +72,7 @@ class StoreError(WgbindError):
 
 
 class DeviceError(WgbindError):
-    """The TUN device, its sockets or its worker failed."""
+    """The TUN device, its sockets or one of its threads failed."""
 
 
 class NetworkError(WgbindError):
