@@ -50,7 +50,8 @@ def idle(pair: Pair, seconds: float) -> Figures:
             "one more (ms)": one * 1e3,
             "idle (% of a core)": cpu.seconds() / (seconds * 2) * 100,
             "server without peers (MB)": empty,
-            "server (MB)": resident_mb(server.process.pid),
+            "server (MB)": resident_mb(server.process.pid, peak=False),
+            "server at its peak (MB)": resident_mb(server.process.pid),
         }
 
 
