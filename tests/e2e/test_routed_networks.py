@@ -55,7 +55,7 @@ def change(draw: random.Random, server: Server, transaction: Transaction) -> Non
 
 @pytest.mark.parametrize("seed", range(2))
 def test_change_of_some_networks_is_as_if_all_were_looked_at(api: Api, seed: int) -> None:
-    draw, server = random.Random(seed), api.server  # noqa: S311
+    draw, server = random.Random(seed), api.server  # noqa: S311  not for secrets
     made = 0
     while made < 40:
         try:
